@@ -1,0 +1,49 @@
+{#- Lists, which every engine spells in its own way. -#}
+
+{% macro list_of(expressions) -%}
+    {{ return(adapter.dispatch('list_of', 'rollcall')(expressions)) }}
+{%- endmacro %}
+
+{% macro default__list_of(expressions) -%}
+    [{{ expressions | join(', ') }}]
+{%- endmacro %}
+
+{% macro spark__list_of(expressions) -%}
+    array({{ expressions | join(', ') }})
+{%- endmacro %}
+
+{% macro list_with(list, element) -%}
+    {{ return(adapter.dispatch('list_with', 'rollcall')(list, element)) }}
+{%- endmacro %}
+
+{% macro default__list_with(list, element) -%}
+    list_append({{ list }}, {{ element }})
+{%- endmacro %}
+
+{% macro spark__list_with(list, element) -%}
+    array_append({{ list }}, {{ element }})
+{%- endmacro %}
+
+{% macro list_holds(list, element) -%}
+    {{ return(adapter.dispatch('list_holds', 'rollcall')(list, element)) }}
+{%- endmacro %}
+
+{% macro default__list_holds(list, element) -%}
+    list_contains({{ list }}, {{ element }})
+{%- endmacro %}
+
+{% macro spark__list_holds(list, element) -%}
+    array_contains({{ list }}, {{ element }})
+{%- endmacro %}
+
+{% macro list_length(list) -%}
+    {{ return(adapter.dispatch('list_length', 'rollcall')(list)) }}
+{%- endmacro %}
+
+{% macro default__list_length(list) -%}
+    len({{ list }})
+{%- endmacro %}
+
+{% macro spark__list_length(list) -%}
+    size({{ list }})
+{%- endmacro %}

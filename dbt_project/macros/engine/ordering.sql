@@ -1,0 +1,35 @@
+{#-
+    The value of `expression` in the row that comes first by `order_by` (a list of columns), among
+    rows where the expression is not null. Spark keeps nulls in min_by, DuckDB drops them: the
+    filter makes both the same.
+-#}
+
+{% macro earliest(expression, order_by) -%}
+    {{ return(adapter.dispatch('earliest', 'rollcall')(expression, order_by)) }}
+{%- endmacro %}
+
+{% macro default__earliest(expression, order_by) -%}
+    min_by({{ expression }}, row({{ order_by | join(', ') }}))
+    filter (where {{ expression }} is not null)
+{%- endmacro %}
+
+{% macro spark__earliest(expression, order_by) -%}
+    min_by({{ expression }}, struct({{ order_by | join(', ') }}))
+    filter (where {{ expression }} is not null)
+{%- endmacro %}
+
+{#- The same from the other end. -#}
+
+{% macro latest(expression, order_by) -%}
+    {{ return(adapter.dispatch('latest', 'rollcall')(expression, order_by)) }}
+{%- endmacro %}
+
+{% macro default__latest(expression, order_by) -%}
+    max_by({{ expression }}, row({{ order_by | join(', ') }}))
+    filter (where {{ expression }} is not null)
+{%- endmacro %}
+
+{% macro spark__latest(expression, order_by) -%}
+    max_by({{ expression }}, struct({{ order_by | join(', ') }}))
+    filter (where {{ expression }} is not null)
+{%- endmacro %}

@@ -1,0 +1,34 @@
+{#- The common envelope of every event table but audit_events, whose rows are no user's activity. -#}
+{%- set event_tables = [
+    'auth_events', 'session_events', 'platform_events', 'membership_events',
+    'webhook_deliveries', 'campaign_events', 'loyalty_events', 'notification_events',
+] %}
+{%- set with_outcome = ['auth_events', 'webhook_deliveries'] %}
+
+with
+
+unioned as (
+    {%- for table_name in event_tables %}
+    select
+        '{{ table_name }}' as source_table,
+        event_id,
+        type,
+        workspace_id,
+        project_id,
+        service_id,
+        user_id,
+        occurred_at,
+        received_at,
+        {{ 'outcome' if table_name in with_outcome else 'cast(null as ' ~ dbt.type_string() ~ ')' }}
+            as outcome,
+        is_test,
+        is_impersonated,
+        _batch
+    from {{ ref('stg_' ~ table_name) }}
+    {%- if not loop.last %}
+    union all
+    {%- endif %}
+    {%- endfor %}
+)
+
+select * from unioned

@@ -1,0 +1,90 @@
+-- Sessions whose source gives an id: every event of the id belongs to the one session, also after
+-- its end. The first session.ended or session.revoked ends it; a revoke counts only before an end.
+
+with
+
+int_session_events_resolved as (
+    select * from {{ ref('int_session_events_resolved') }}
+    where session_id is not null
+),
+
+grouped as (
+    select
+        workspace_id,
+        project_id,
+        session_id,
+        {{ earliest('user_id', ['occurred_at', 'event_id']) }} as user_id,
+        {{ earliest('anonymous_id', ['occurred_at', 'event_id']) }} as anonymous_id,
+        {{ earliest('device_class', ['occurred_at', 'event_id']) }} as device_class,
+        {{ earliest('trace_id', ['occurred_at', 'event_id']) }} as trace_id,
+        min(occurred_at) as started_at,
+        max(occurred_at) as last_event_at,
+        min(occurred_at) filter (where type = 'session.ended') as first_ended_at,
+        min(occurred_at) filter (where type = 'session.revoked') as first_revoked_at,
+        count(*) as event_count,
+        count(*) filter (where is_action_run) as action_run_count,
+        count(*) filter (where is_engagement) as engagement_count,
+        count(*) filter (where is_journey_completion) as journey_completion_count,
+        bool_or(is_test) as is_test,
+        bool_or(is_impersonated) as is_impersonated
+    from int_session_events_resolved
+    group by workspace_id, project_id, session_id
+),
+
+revokes_ordered as (
+    select
+        workspace_id,
+        project_id,
+        session_id,
+        revoke_reason,
+        revoked_by_kind,
+        trace_id,
+        row_number() over (
+            partition by workspace_id, project_id, session_id
+            order by occurred_at, event_id
+        ) as revoke_number
+    from int_session_events_resolved
+    where type = 'session.revoked'
+),
+
+closed as (
+    select
+        {{ key_of(["'id'", 'grouped.workspace_id', 'grouped.project_id', 'grouped.session_id']) }}
+            as session_key,
+        grouped.workspace_id,
+        grouped.project_id,
+        grouped.session_id,
+        grouped.user_id,
+        grouped.anonymous_id,
+        grouped.started_at,
+        grouped.last_event_at,
+        coalesce(
+            least(grouped.first_ended_at, grouped.first_revoked_at), grouped.last_event_at
+        ) as ended_at,
+        grouped.event_count,
+        grouped.action_run_count,
+        grouped.engagement_count,
+        grouped.journey_completion_count,
+        grouped.device_class,
+        grouped.first_ended_at is not null or grouped.first_revoked_at is not null as is_ended,
+        grouped.first_revoked_at is not null
+        and (
+            grouped.first_ended_at is null or grouped.first_revoked_at < grouped.first_ended_at
+        ) as is_revoked,
+        grouped.first_revoked_at,
+        revokes_ordered.revoke_reason,
+        revokes_ordered.revoked_by_kind,
+        revokes_ordered.trace_id as revoke_trace_id,
+        grouped.trace_id,
+        grouped.is_test,
+        grouped.is_impersonated
+    from grouped
+    left join revokes_ordered
+        on
+            grouped.workspace_id = revokes_ordered.workspace_id
+            and grouped.project_id = revokes_ordered.project_id
+            and grouped.session_id = revokes_ordered.session_id
+            and revokes_ordered.revoke_number = 1
+)
+
+select * from closed

@@ -1,0 +1,1 @@
+{{ auth_measures_by('cast(occurred_at as date)', 'activity_date') }}

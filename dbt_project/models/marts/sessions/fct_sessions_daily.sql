@@ -1,0 +1,122 @@
+-- Three days of a session are counted apart, each by its own clock: the day it started, each day it
+-- had an event, the day it ended. They are put side by side on a spine of days, so that a day on
+-- which sessions only ended is a row too.
+
+with
+
+fct_sessions as (
+    select * from {{ ref('fct_sessions') }}
+    where not is_test
+),
+
+int_session_days_spanned as (
+    select * from {{ ref('int_session_days_spanned') }}
+    where not is_test
+),
+
+int_days_covered as (
+    select * from {{ ref('int_days_covered') }}
+),
+
+started as (
+    select
+        workspace_id,
+        project_id,
+        session_date,
+        count(*) as started_count,
+        count(*) filter (where is_engaged) as engaged_count,
+        median(duration_seconds) as median_duration_seconds,
+        percentile_cont(0.95) within group (order by duration_seconds) as p95_duration_seconds
+    from fct_sessions
+    group by workspace_id, project_id, session_date
+),
+
+active as (
+    select
+        workspace_id,
+        project_id,
+        activity_date as session_date,
+        count(*) as active_count
+    from int_session_days_spanned
+    group by workspace_id, project_id, activity_date
+),
+
+ended as (
+    select
+        workspace_id,
+        project_id,
+        cast(ended_at as date) as session_date,
+        count(*) as ended_count
+    from fct_sessions
+    where is_ended
+    group by workspace_id, project_id, cast(ended_at as date)
+),
+
+revoked as (
+    select
+        workspace_id,
+        project_id,
+        cast(revoked_at as date) as session_date,
+        count(*) as revoked_count
+    from fct_sessions
+    where is_revoked
+    group by workspace_id, project_id, cast(revoked_at as date)
+),
+
+first_days as (
+    select
+        workspace_id,
+        project_id,
+        min(session_date) as first_date
+    from started
+    group by workspace_id, project_id
+),
+
+spine as (
+    select
+        first_days.workspace_id,
+        first_days.project_id,
+        int_days_covered.activity_date as session_date
+    from first_days
+    inner join int_days_covered on first_days.first_date <= int_days_covered.activity_date
+),
+
+counted as (
+    select
+        spine.workspace_id,
+        spine.project_id,
+        spine.session_date,
+        cast(coalesce(started.started_count, 0) as bigint) as started_count,
+        cast(coalesce(active.active_count, 0) as bigint) as active_count,
+        cast(coalesce(ended.ended_count, 0) as bigint) as ended_count,
+        cast(coalesce(revoked.revoked_count, 0) as bigint) as revoked_count,
+        cast(coalesce(started.engaged_count, 0) as bigint) as engaged_count,
+        cast(started.started_count - started.engaged_count as double) / started.started_count
+            as bounce_rate,
+        started.median_duration_seconds,
+        started.p95_duration_seconds,
+        '{{ target.name }}' as environment
+    from spine
+    left join started
+        on
+            spine.workspace_id = started.workspace_id
+            and spine.project_id = started.project_id
+            and spine.session_date = started.session_date
+    left join active
+        on
+            spine.workspace_id = active.workspace_id
+            and spine.project_id = active.project_id
+            and spine.session_date = active.session_date
+    left join ended
+        on
+            spine.workspace_id = ended.workspace_id
+            and spine.project_id = ended.project_id
+            and spine.session_date = ended.session_date
+    left join revoked
+        on
+            spine.workspace_id = revoked.workspace_id
+            and spine.project_id = revoked.project_id
+            and spine.session_date = revoked.session_date
+)
+
+select * from counted

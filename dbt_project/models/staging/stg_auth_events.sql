@@ -1,0 +1,6 @@
+{{ staged_events('auth_events', [
+    'outcome',
+    'provider',
+    'method',
+    'failure_reason',
+]) }}

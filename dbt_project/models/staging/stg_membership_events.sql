@@ -1,0 +1,6 @@
+{{ staged_events('membership_events', [
+    'membership_id',
+    'role',
+    'previous_role',
+    'actor_id',
+]) }}

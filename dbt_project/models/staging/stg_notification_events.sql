@@ -1,0 +1,4 @@
+{{ staged_events('notification_events', [
+    'notification_id',
+    'channel',
+]) }}

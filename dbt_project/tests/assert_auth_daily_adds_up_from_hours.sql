@@ -1,4 +1,4 @@
--- Attempts of a day are the sum of its hours (users are not: a user of two hours is one of the day).
+-- Attempts of a day are the sum of its hours; users are not, who may be there in several.
 
 with
 

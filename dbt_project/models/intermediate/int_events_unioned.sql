@@ -1,4 +1,4 @@
-{#- The common envelope of every event table but audit_events, whose rows are no user's activity. -#}
+{#- The common envelope of all event tables but audit_events, whose rows are no activity. -#}
 {%- set event_tables = [
     'auth_events', 'session_events', 'platform_events', 'membership_events',
     'webhook_deliveries', 'campaign_events', 'loyalty_events', 'notification_events',

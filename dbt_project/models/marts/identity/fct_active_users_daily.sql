@@ -37,9 +37,8 @@ edges as (
         scope_key,
         activity_date,
         {%- for days in windows %}
-        count(*) filter (where days_since is null or days_since >= {{ days }}) as gained_{{ days }}d,
-        count(*) filter (where days_until is null or days_until >= {{ days }}) as last_{{ days }}d
-        {%- if not loop.last %},{% endif %}
+        count(*) filter (where coalesce(days_since >= {{ days }}, true)) as gained_{{ days }}d,
+        count(*) filter (where coalesce(days_until >= {{ days }}, true)) as last_{{ days }}d{{ "," if not loop.last }}
         {%- endfor %}
     from gaps
     group by scope_key, activity_date
@@ -69,8 +68,7 @@ running_totals as (
         spine.is_complete,
         {%- for days in windows %}
         sum(edges.gained_{{ days }}d) over scope_days as gained_{{ days }}d,
-        sum(edges.last_{{ days }}d) over scope_days as last_{{ days }}d
-        {%- if not loop.last %},{% endif %}
+        sum(edges.last_{{ days }}d) over scope_days as last_{{ days }}d{{ "," if not loop.last }}
         {%- endfor %}
     from spine
     left join edges
@@ -89,8 +87,7 @@ windows as (
         cast(
             gained_{{ days }}d - coalesce(lag(last_{{ days }}d, {{ days }}) over scope_days, 0)
             as bigint
-        ) as users_{{ days }}d
-        {%- if not loop.last %},{% endif %}
+        ) as users_{{ days }}d{{ "," if not loop.last }}
         {%- endfor %}
     from running_totals
     window scope_days as (partition by scope_key order by activity_date)

@@ -14,7 +14,11 @@ int_events_unioned as (
 stg_landed_files as (
     select * from {{ ref('stg_landed_files') }}
     where
-        table_name in ('{{ asked_tables | join("', '") }}')
+        table_name in (
+            {%- for table_name in asked_tables %}
+            '{{ table_name }}'{{ "," if not loop.last }}
+            {%- endfor %}
+        )
         and status in ('landed', 'same_content')
         and covers_from_date is not null
 ),

@@ -1,5 +1,5 @@
 -- A type's row of the catalogue: the exact one, else the row of its prefix (`custom.*`, `app.*`).
--- Worked out once for each distinct type, so that no event is matched by prefix.
+-- Worked out once for each distinct type, so that no event is matched by by_prefix.
 
 with
 
@@ -22,18 +22,18 @@ matched as (
     select
         distinct_types.source_table,
         distinct_types.type,
-        coalesce(exact.category, prefix.category) as category,
-        coalesce(exact.origin, prefix.origin) as origin,
-        coalesce(exact.counts_as_active, prefix.counts_as_active, false) as counts_as_active
+        coalesce(by_type.category, by_prefix.category) as category,
+        coalesce(by_type.origin, by_prefix.origin) as origin,
+        coalesce(by_type.counts_as_active, by_prefix.counts_as_active, false) as counts_as_active
     from distinct_types
-    left join event_catalog as exact
+    left join event_catalog as by_type
         on
-            distinct_types.source_table = exact.table_name
-            and distinct_types.type = exact.type
-    left join event_catalog as prefix
+            distinct_types.source_table = by_type.table_name
+            and distinct_types.type = by_type.type
+    left join event_catalog as by_prefix
         on
-            distinct_types.source_table = prefix.table_name
-            and split_part(distinct_types.type, '.', 1) || '.*' = prefix.type
+            distinct_types.source_table = by_prefix.table_name
+            and split_part(distinct_types.type, '.', 1) || '.*' = by_prefix.type
 )
 
 select * from matched

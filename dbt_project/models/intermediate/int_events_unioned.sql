@@ -19,8 +19,11 @@ unioned as (
         user_id,
         occurred_at,
         received_at,
-        {{ 'outcome' if table_name in with_outcome else 'cast(null as ' ~ dbt.type_string() ~ ')' }}
-            as outcome,
+        {%- if table_name in with_outcome %}
+        outcome,
+        {%- else %}
+        cast(null as {{ dbt.type_string() }}) as outcome,
+        {%- endif %}
         is_test,
         is_impersonated,
         _batch

@@ -34,12 +34,12 @@ gaps as (
 
 edges as (
     select
-        scope_key,
-        activity_date,
         {%- for days in windows %}
         count(*) filter (where coalesce(days_since >= {{ days }}, true)) as gained_{{ days }}d,
-        count(*) filter (where coalesce(days_until >= {{ days }}, true)) as last_{{ days }}d{{ "," if not loop.last }}
+        count(*) filter (where coalesce(days_until >= {{ days }}, true)) as last_{{ days }}d,
         {%- endfor %}
+        scope_key,
+        activity_date
     from gaps
     group by scope_key, activity_date
 ),
@@ -63,13 +63,13 @@ spine as (
 
 running_totals as (
     select
-        spine.scope_key,
-        spine.activity_date,
-        spine.is_complete,
         {%- for days in windows %}
         sum(edges.gained_{{ days }}d) over scope_days as gained_{{ days }}d,
-        sum(edges.last_{{ days }}d) over scope_days as last_{{ days }}d{{ "," if not loop.last }}
+        sum(edges.last_{{ days }}d) over scope_days as last_{{ days }}d,
         {%- endfor %}
+        spine.scope_key,
+        spine.activity_date,
+        spine.is_complete
     from spine
     left join edges
         on
@@ -80,15 +80,15 @@ running_totals as (
 
 windows as (
     select
-        scope_key,
-        activity_date,
-        is_complete,
         {%- for days in windows %}
         cast(
             gained_{{ days }}d - coalesce(lag(last_{{ days }}d, {{ days }}) over scope_days, 0)
             as bigint
-        ) as users_{{ days }}d{{ "," if not loop.last }}
+        ) as users_{{ days }}d,
         {%- endfor %}
+        scope_key,
+        activity_date,
+        is_complete
     from running_totals
     window scope_days as (partition by scope_key order by activity_date)
 ),

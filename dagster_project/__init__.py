@@ -1,0 +1,1 @@
+"""When things run: the Dagster definitions of Rollcall and the commands that start them."""

@@ -1,0 +1,146 @@
+"""Questions that no single dbt model can answer, as queries with a verdict each.
+
+Belongs here: reconciliation of landing with its ledger and with staging, and the wall between the
+environments. Does not belong here: what one model can state of itself (dbt tests), what follows
+from a verdict (defs/checks.py, builds.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import duckdb
+
+# Raw tables that keep the books; all others hold records that came in files.
+BOOKKEEPING_TABLES = (
+    "landed_files",
+    "rejected_records",
+    "id_conflicts",
+    "duplicate_records",
+    "superseded_records",
+    "schema_drift",
+    "user_agents",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One verdict: about which table, whether the sentence holds, and the numbers behind it."""
+
+    table: str
+    is_passed: bool
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+
+def account_for_every_line(
+    connection: duckdb.DuckDBPyConnection, tables: Iterable[str]
+) -> list[Finding]:
+    """Every line of every file ended in exactly one place, for each raw record table.
+
+    Holds when each ledger row adds up (lines = accepted + duplicates + conflicts + rejected),
+    the raw table has as many rows as were accepted less those that a copy received earlier
+    displaced, and each rejected line is on record.
+    """
+    ledger = {
+        row[0]: row[1:]
+        for row in connection.execute(
+            """
+            select
+                table_name,
+                count(*) filter (
+                    lines is distinct from accepted + duplicates + conflicts + rejected
+                ),
+                sum(lines)::bigint, sum(accepted)::bigint, sum(duplicates)::bigint,
+                sum(conflicts)::bigint, sum(rejected)::bigint
+            from raw.landed_files
+            where table_name is not null
+            group by table_name
+            """
+        ).fetchall()
+    }
+    superseded = _counts(connection, "raw.superseded_records")
+    rejected_on_record = _counts(connection, "raw.rejected_records")
+    findings = []
+    for table in tables:
+        torn, lines, accepted, duplicates, conflicts, rejected = ledger.get(table, (0,) * 6)
+        rows = _single(connection, f"select count(*) from raw.{table}")
+        numbers = {
+            "files_that_do_not_add_up": torn,
+            "lines": lines or 0,
+            "accepted": accepted or 0,
+            "duplicates": duplicates or 0,
+            "conflicts": conflicts or 0,
+            "rejected": rejected or 0,
+            "rejected_on_record": rejected_on_record.get(table, 0),
+            "superseded": superseded.get(table, 0),
+            "rows": rows,
+        }
+        is_passed = (
+            torn == 0
+            and rows == numbers["accepted"] - numbers["superseded"]
+            and numbers["rejected_on_record"] == numbers["rejected"]
+        )
+        findings.append(Finding(table, is_passed, numbers))
+    return findings
+
+
+def compare_staged_with_raw(
+    connection: duckdb.DuckDBPyConnection, environment: str, tables: Sequence[str]
+) -> list[Finding]:
+    """Staging of an environment holds the accepted events of that environment, no more, no fewer.
+
+    Ids are compared as a count and a sum of hashes, which no order disturbs: one pass, where two
+    anti-joins of 40 million ids would spill. No third environment may exist in raw.
+    """
+    findings = []
+    for table in tables:
+        staged, staged_sum = connection.execute(
+            f"""
+            select count(*), sum(hash(workspace_id, event_id)::hugeint)
+            from {environment}_staging.stg_{table}
+            """
+        ).fetchall()[0]
+        raw, raw_sum, unknown = connection.execute(
+            f"""
+            select
+                count(*) filter (environment = $environment),
+                sum(hash(workspace_id, id)::hugeint) filter (environment = $environment),
+                count(*) filter (
+                    environment is null or environment not in ('production', 'sandbox')
+                )
+            from raw.{table}
+            """,
+            {"environment": environment},
+        ).fetchall()[0]
+        numbers = {"staged_rows": staged, "raw_rows": raw, "rows_of_no_environment": unknown}
+        is_passed = staged == raw and staged_sum == raw_sum and unknown == 0
+        findings.append(Finding(table, is_passed, numbers))
+    return findings
+
+
+def find_strangers(
+    connection: duckdb.DuckDBPyConnection, environment: str, marts: Iterable[str]
+) -> list[Finding]:
+    """Every row of every mart belongs to the environment whose mart it is.
+
+    The marts have to be attached as <environment>_marts.
+    """
+    findings = []
+    for mart in marts:
+        rows, strangers = connection.execute(
+            f"""
+            select count(*), count(*) filter (environment is distinct from ?)
+            from {environment}_marts.{environment}.{mart}
+            """,
+            [environment],
+        ).fetchall()[0]
+        findings.append(Finding(mart, strangers == 0, {"rows": rows, "strangers": strangers}))
+    return findings
+
+
+def _counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
+    query = f"select table_name, count(*) from {table} group by table_name"
+    return dict(connection.execute(query).fetchall())
+
+
+def _single(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    return int(connection.execute(query).fetchall()[0][0])

@@ -1,0 +1,1 @@
+"""The data's path, file by file: extracts, models, checks, publish, schedules."""

@@ -1,0 +1,116 @@
+"""What no single dbt model can see, checked in front of publish; all of it blocks.
+
+Belongs here: which audit is shown at which asset. Does not belong here: the audits themselves
+(audits.py), what one model can state of itself (dbt tests).
+"""
+
+from collections.abc import Iterable, Iterator
+
+import dagster as dg
+
+from dagster_project import audits, builds, catalog, dbt_runner
+from dagster_project.audits import Finding
+from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
+from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+
+EVERY_LINE = "every_line_is_accounted_for"
+STAGED = "staged_rows_equal_raw_rows"
+
+
+def wall(environment: str) -> str:
+    """Name of the check that the other environment is not in this one's marts."""
+    [other] = set(ENVIRONMENTS) - {environment}
+    return f"{other}_never_reaches_{environment}"
+
+
+def required_gates(environment: str) -> tuple[str, ...]:
+    """Gates that must have passed for a build before it is published."""
+    return (STAGED, wall(environment))
+
+
+def spec(name: str, schema: str, table: str, description: str) -> dg.AssetCheckSpec:
+    """A blocking check at one table."""
+    return dg.AssetCheckSpec(
+        name, asset=dg.AssetKey([schema, table]), description=description, blocking=True
+    )
+
+
+def results(name: str, schema: str, findings: Iterable[Finding]) -> Iterator[dg.AssetCheckResult]:
+    """A check result a finding, with the numbers behind it."""
+    for finding in findings:
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key=dg.AssetKey([schema, finding.table]),
+            passed=finding.is_passed,
+            metadata=dict(finding.numbers),
+        )
+
+
+def ledger_checks(tables: list[str]) -> dg.AssetChecksDefinition:
+    """One check a raw record table: ledger, raw rows and rejected lines agree."""
+    description = (
+        "Lines read = accepted + duplicates + conflicts + rejected, for every file; rows ="
+        " accepted less those displaced by a copy received earlier."
+    )
+
+    @dg.multi_asset_check(
+        specs=[spec(EVERY_LINE, "raw", table, description) for table in tables],
+        name="reconcile_ledger",
+        pool=WRITER_POOL,
+    )
+    def reconcile_ledger(warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
+        with retried_when_busy(), warehouse.at.connect() as connection:
+            findings = audits.account_for_every_line(connection, tables)
+        yield from results(EVERY_LINE, "raw", findings)
+
+    return reconcile_ledger
+
+
+def environment_checks(
+    environment: str, event_tables: list[str], marts: list[str]
+) -> dg.AssetChecksDefinition:
+    """Staging holds what was accepted, and every mart holds its own environment only."""
+    staged = "As many events, and the same ids, as raw accepted for this environment."
+    stranger = f"Every row is of {environment}."
+    specs = [
+        *(spec(STAGED, f"{environment}_staging", f"stg_{name}", staged) for name in event_tables),
+        *(spec(wall(environment), environment, mart, stranger) for mart in marts),
+    ]
+
+    @dg.multi_asset_check(specs=specs, name=f"audit_{environment}", pool=WRITER_POOL)
+    def audit(warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
+        with retried_when_busy(), warehouse.at.connect(marts=[environment]) as connection:
+            kept = audits.compare_staged_with_raw(connection, environment, event_tables)
+            apart = audits.find_strangers(connection, environment, marts)
+            outcomes = {STAGED: holds(kept), wall(environment): holds(apart)}
+            builds.note_gates(connection, environment, outcomes)
+        staged_findings = [Finding(f"stg_{f.table}", f.is_passed, f.numbers) for f in kept]
+        yield from results(STAGED, f"{environment}_staging", staged_findings)
+        yield from results(wall(environment), environment, apart)
+
+    return audit
+
+
+def holds(findings: Iterable[Finding]) -> bool:
+    """Whether every finding passed."""
+    return all(finding.is_passed for finding in findings)
+
+
+@dg.definitions
+def checks() -> dg.Definitions:
+    """The checks of the ledger and of both environments."""
+    at = Warehouse.from_environment()
+    dbt_runner.prepare_manifests(at)
+    manifests = {name: dbt_runner.read_manifest(at, name) for name in ENVIRONMENTS}
+    record_tables = catalog.record_tables(manifests[ENVIRONMENTS[0]])
+    return dg.Definitions(
+        asset_checks=[
+            ledger_checks(record_tables),
+            *(
+                environment_checks(
+                    name, catalog.staged_event_tables(manifest, name), catalog.marts(manifest, name)
+                )
+                for name, manifest in manifests.items()
+            ),
+        ]
+    )

@@ -1,0 +1,61 @@
+"""raw/<table>: extract files become rows. One step, because landing walks the folder once.
+
+Belongs here: the assets and what the run says of each file. Does not belong here: how a file is
+read (landing/), what is computed from it (models.py).
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from logging import WARNING
+
+import dagster as dg
+
+from dagster_project import catalog, dbt_runner, reporting
+from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
+from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from dagster_project.progress import sayer
+from landing import land
+
+
+def raw_specs(descriptions: dict[str, str]) -> list[dg.AssetSpec]:
+    """One spec a raw table; records of files and the books that landing keeps."""
+    return [
+        dg.AssetSpec(
+            ["raw", table],
+            group_name="raw",
+            description=descriptions.get(table) or None,
+            kinds={"duckdb", "table" if table in catalog.BOOKKEEPING_TABLES else "file"},
+        )
+        for table in sorted({*descriptions, *catalog.BOOKKEEPING_TABLES})
+    ]
+
+
+@dg.definitions
+def extracts() -> dg.Definitions:
+    """The raw tables, described by the sources of the dbt project."""
+    at = Warehouse.from_environment()
+    dbt_runner.prepare_manifests(at)
+    specs = raw_specs(catalog.sources(dbt_runner.read_manifest(at, ENVIRONMENTS[0])))
+
+    @dg.multi_asset(specs=specs, name="land_extracts", pool=WRITER_POOL)
+    def land_extracts(
+        context: dg.AssetExecutionContext, warehouse: WarehouseResource
+    ) -> Iterator[dg.MaterializeResult]:
+        """Land what is new in the landing folder, a transaction a file."""
+        progress = reporting.GroupedFiles(sayer(context.log), sayer(context.log, WARNING))
+        with retried_when_busy(), warehouse.at.connect() as connection:
+            report = land(
+                connection,
+                warehouse.at.landing,
+                run_id=context.run_id,
+                clock=datetime.now(UTC),
+                on_file=progress.add,
+            )
+        progress.finish()
+        for spec in specs:
+            files = [file for file in report.files if file.table_name == spec.key.path[-1]]
+            yield dg.MaterializeResult(
+                asset_key=spec.key, metadata=reporting.landing_numbers(files) if files else None
+            )
+
+    return dg.Definitions(assets=[land_extracts])

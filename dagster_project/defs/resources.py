@@ -1,0 +1,55 @@
+"""The warehouse as a Dagster resource: one run holds the writer's lock from its first step on.
+
+Belongs here: what every step needs around itself. Does not belong here: addresses (warehouse.py).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import WARNING
+
+import dagster as dg
+
+from dagster_project.progress import sayer
+from dagster_project.warehouse import Warehouse, WarehouseBusyError
+
+WRITER_POOL = "writer"
+
+
+class WarehouseResource(dg.ConfigurableResource):
+    """Hands out the Warehouse while this process holds the writer's lock.
+
+    With the in-process executor a resource lives as long as the run, so nothing lands between the
+    two environments' builds of one run.
+    """
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
+        """Take the lock for the run; say what a killed predecessor left behind."""
+        run = f"run {context.run_id[:8]}" if context.run_id else "a run"
+        with self.at.writing(run) as found:
+            for sentence in found:
+                sayer(context.log or dg.get_dagster_logger(), WARNING)(sentence)
+            yield self
+
+    @property
+    def at(self) -> Warehouse:
+        """The installation that the environment variables name."""
+        return Warehouse.from_environment()
+
+
+@contextmanager
+def retried_when_busy() -> Iterator[None]:
+    """Let Dagster retry a step that met the build file open in another program.
+
+    Six times five seconds: the writer of a killed run, a dbt child, ends well within that.
+    """
+    try:
+        yield
+    except WarehouseBusyError as error:
+        raise dg.RetryRequested(max_retries=6, seconds_to_wait=5) from error
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """The warehouse, under the name the assets ask for."""
+    return dg.Definitions(resources={"warehouse": WarehouseResource()})

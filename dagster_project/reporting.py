@@ -1,0 +1,357 @@
+"""What a run says of itself: lines as it goes, one screen when it ends.
+
+Belongs here: pure functions from numbers to text, and the queries behind the numbers. Does not
+belong here: where text is printed (run.py), Dagster (defs/).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+import duckdb
+
+# A line after so many files of one table: a landing of years must not be silent for minutes.
+FILES_A_LINE = 50
+RED_FLAGS = ("failed", "changed")
+
+
+class FileOutcome(Protocol):
+    """What landing says of one file (landing.FileResult)."""
+
+    path: str
+    table_name: str | None
+    status: str
+    reason: str | None
+    lines: int
+    accepted: int
+    duplicates: int
+    conflicts: int
+    rejected: int
+
+
+@dataclass
+class GroupedFiles:
+    """Turns a result a file into a line a group of files: one table, at most FILES_A_LINE files.
+
+    A file that failed or changed gets a line of its own at once.
+    """
+
+    say: Callable[[str], None]
+    complain: Callable[[str], None]
+    pending: list[FileOutcome] = field(default_factory=list)
+
+    def add(self, file: FileOutcome) -> None:
+        """Take one result; speaks when a group is full or another table begins."""
+        if file.status in RED_FLAGS:
+            self.complain(f"{file.path}: {file.status}, {file.reason or 'no reason given'}")
+            return
+        if self.pending and self.pending[0].table_name != file.table_name:
+            self.finish()
+        self.pending.append(file)
+        if len(self.pending) >= FILES_A_LINE:
+            self.finish()
+
+    def finish(self) -> None:
+        """Speak of what is pending."""
+        if self.pending:
+            self.say(f"{self.pending[0].table_name}: {describe_files(self.pending)}")
+            self.pending = []
+
+
+def landing_numbers(files: Iterable[FileOutcome]) -> dict[str, int]:
+    """Files and their lines by fate, summed."""
+    totals = dict.fromkeys(
+        ("files", "lines", "accepted", "duplicates", "conflicts", "rejected", "failed_files"), 0
+    )
+    for file in files:
+        totals["files"] += 1
+        totals["failed_files"] += file.status in RED_FLAGS
+        for name in ("lines", "accepted", "duplicates", "conflicts", "rejected"):
+            totals[name] += getattr(file, name)
+    return totals
+
+
+def describe_files(files: Sequence[FileOutcome]) -> str:
+    """`31 files, 12,000 rows, 3 duplicates, 1 rejected`; what is zero is left out."""
+    return describe_numbers(landing_numbers(files))
+
+
+def describe_numbers(numbers: Mapping[str, int]) -> str:
+    """The numbers of `landing_numbers` in words."""
+    parts = [
+        plural(numbers["files"], "file"),
+        plural(numbers["accepted"], "row"),
+        *(
+            plural(numbers[name], noun)
+            for name, noun in (
+                ("duplicates", "duplicate"),
+                ("conflicts", "id conflict"),
+            )
+            if numbers[name]
+        ),
+    ]
+    if numbers["rejected"]:
+        parts.append(f"{numbers['rejected']:,} rejected")
+    if numbers["failed_files"]:
+        parts.append(f"{numbers['failed_files']:,} not landed")
+    return ", ".join(parts)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2,000 files`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Rejected lines of one reason: how many, and where the first one stands."""
+
+    reason: str
+    count: int
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What one run landed, and all that has landed so far."""
+
+    numbers: Mapping[str, int]
+    total_rows: int
+    total_files: int
+    rejections: Sequence[Rejection] = ()
+    bad_files: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One environment at the end of a run; figures are None before the first publish.
+
+    `rows` by mart, `seconds` by mart built in this run; `mau` is users_30d summed over workspaces,
+    `sign_in_rate` successful logins / logins, both of the newest day that has them.
+    """
+
+    name: str
+    rows: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    published: str | None = None
+    is_new: bool = False
+    mau: tuple[date, int] | None = None
+    sign_in_rate: tuple[date, float] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything the summary tells."""
+
+    is_success: bool
+    seconds: float
+    landing: Landing | None
+    environments: Sequence[Environment]
+    checks_passed: int
+    checks_warned: Sequence[str]
+    checks_failed: Sequence[str]
+    failed_steps: Mapping[str, str]
+    home: str
+    landing_folder: str
+    log: str
+
+
+def read_landing(connection: duckdb.DuckDBPyConnection, run_id: str) -> Landing:
+    """What a run landed, from the ledger."""
+    names = ("files", "lines", "accepted", "duplicates", "conflicts", "rejected", "failed_files")
+    numbers = connection.execute(
+        """
+        select
+            count(*), coalesce(sum(lines), 0)::bigint, coalesce(sum(accepted), 0)::bigint,
+            coalesce(sum(duplicates), 0)::bigint, coalesce(sum(conflicts), 0)::bigint,
+            coalesce(sum(rejected), 0)::bigint, count(*) filter (status in ('failed', 'changed'))
+        from raw.landed_files where run_id = ?
+        """,
+        [run_id],
+    ).fetchall()[0]
+    totals = connection.execute(
+        "select coalesce(sum(accepted), 0)::bigint, count(*) from raw.landed_files"
+    ).fetchall()[0]
+    rejections = connection.execute(
+        """
+        select reason, count(*), arg_min(_file, (_file, _line)), arg_min(_line, (_file, _line))
+        from raw.rejected_records
+        where _batch in (select _batch from raw.landed_files where run_id = ?)
+        group by reason order by count(*) desc, reason
+        """,
+        [run_id],
+    ).fetchall()
+    bad_files = connection.execute(
+        """
+        select path || ': ' || status || ', ' || coalesce(reason, 'no reason given')
+        from raw.landed_files
+        where run_id = ? and status in ('failed', 'changed') order by path
+        """,
+        [run_id],
+    ).fetchall()
+    return Landing(
+        dict(zip(names, numbers, strict=True)),
+        *totals,
+        [Rejection(*row) for row in rejections],
+        [row[0] for row in bad_files],
+    )
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
+    """Rows of each table of a schema, by name."""
+    tables = connection.execute(
+        "select table_name from information_schema.tables where table_schema = ? order by all",
+        [schema],
+    ).fetchall()
+    query = 'select count(*) from "{}"."{}"'
+    return {
+        table: int(connection.execute(query.format(schema, table)).fetchall()[0][0])
+        for (table,) in tables
+    }
+
+
+def read_figures(
+    connection: duckdb.DuckDBPyConnection, environment: str
+) -> tuple[tuple[date, int] | None, tuple[date, float] | None]:
+    """MAU and sign-in success rate of the newest day in a published file; None where unknown."""
+    mau = _first_row(
+        connection,
+        f"""
+        select activity_date, sum(users_30d)::bigint
+        from {environment}.fct_active_users_daily
+        where scope = 'workspace' group by activity_date order by activity_date desc limit 1
+        """,
+    )
+    rate = _first_row(
+        connection,
+        f"""
+        select activity_date, sum(login_success_count) / sum(login_count)
+        from {environment}.fct_auth_daily
+        group by activity_date having sum(login_count) > 0 order by activity_date desc limit 1
+        """,
+    )
+    return mau, rate
+
+
+def _first_row(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[date, int] | None:
+    try:
+        rows = connection.execute(query).fetchall()
+    except duckdb.CatalogException:
+        # a version from before the mart existed
+        return None
+    return rows[0] if rows else None
+
+
+def summarize(outcome: Outcome) -> str:
+    """The one screen at the end of a run; at most about 40 lines of 100 columns."""
+    lines = [_headline(outcome), ""]
+    lines += _landing_lines(outcome)
+    for environment in outcome.environments:
+        lines += _environment_lines(environment)
+    lines += _check_lines(outcome)
+    lines += ["", *_next_lines(outcome)]
+    return "\n".join(lines)
+
+
+def _headline(outcome: Outcome) -> str:
+    verdict = "All well" if outcome.is_success else "Failed: what was published before still stands"
+    return f"{verdict}  ({outcome.seconds:.1f} s)"
+
+
+def _landing_lines(outcome: Outcome) -> list[str]:
+    landing = outcome.landing
+    if landing is None:
+        return [_row("landed", "not reached")]
+    if not landing.numbers["files"]:
+        said = f"nothing new in {outcome.landing_folder}"
+    else:
+        said = describe_numbers(landing.numbers)
+    lines = [
+        _row("landed", said),
+        _row(
+            "", f"so far {plural(landing.total_rows, 'row')} of {plural(landing.total_files, 'file')}"
+        ),
+    ]
+    for rejection in landing.rejections[:3]:
+        where = f"first at {rejection.file}:{rejection.line}"
+        lines.append(_row("rejected", f"{rejection.count:,} {rejection.reason}, {where}"))
+    if landing.rejections:
+        lines.append(_row("", "all of them: `make sql FILE=build QUERY=\"" + REJECTED_QUERY + '"`'))
+    lines += [_row("not landed", text) for text in landing.bad_files[:3]]
+    if len(landing.bad_files) > 3:
+        lines.append(_row("", f"and {len(landing.bad_files) - 3} more in raw.landed_files"))
+    return lines
+
+
+REJECTED_QUERY = "from raw.rejected_records"
+
+
+def _environment_lines(environment: Environment) -> list[str]:
+    name = environment.name
+    if environment.published is None:
+        return [_row(name, "nothing published yet")]
+    total = sum(environment.rows.values())
+    state = f"{plural(len(environment.rows), 'mart')}, {plural(total, 'row')}"
+    if environment.seconds:
+        slowest = max(environment.seconds, key=environment.seconds.__getitem__)
+        state += (
+            f", built in {sum(environment.seconds.values()):.1f} s"
+            f" (longest: {slowest} {environment.seconds[slowest]:.1f} s)"
+        )
+    else:
+        state += ", nothing to build"
+    lines = [_row(name, state)]
+    lines.append(_row("", _figures(environment)))
+    lines.append(_row("", f"{'new: ' if environment.is_new else 'kept: '}{environment.published}"))
+    return lines
+
+
+def _figures(environment: Environment) -> str:
+    if environment.mau is None:
+        mau = "MAU unknown"
+    else:
+        mau = f"MAU {environment.mau[1]:,} on {environment.mau[0]}"
+    if environment.sign_in_rate is None:
+        return f"{mau}, no sign-in"
+    day, rate = environment.sign_in_rate
+    return f"{mau}, {rate:.1%} of sign-ins succeeded on {day}"
+
+
+def _check_lines(outcome: Outcome) -> list[str]:
+    said = f"{outcome.checks_passed:,} passed"
+    if outcome.checks_warned:
+        said += f", {len(outcome.checks_warned)} with a warning"
+    if outcome.checks_failed:
+        said += f", {len(outcome.checks_failed)} failed"
+    lines = [_row("checks", said)]
+    lines += [_row("warning", name) for name in outcome.checks_warned[:3]]
+    lines += [_row("failed", name) for name in outcome.checks_failed[:8]]
+    for step, message in list(outcome.failed_steps.items())[:3]:
+        lines.append(_row("error", f"{step}: {message}"))
+    if not outcome.is_success:
+        lines.append(_row("", f"more in {outcome.log}"))
+    return lines
+
+
+def _next_lines(outcome: Outcome) -> list[str]:
+    return [
+        "Next",
+        "  make ui                       lineage, checks and schedules in the browser",
+        '  make sql QUERY="from production.fct_auth_daily limit 5"',
+        f"  put extracts under {outcome.landing_folder}/<table>/ and `make run` again",
+    ]
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<12}{text}".rstrip()
+
+
+def by_environment(durations: Mapping[tuple[str, str], float]) -> dict[str, dict[str, float]]:
+    """Split seconds by (schema, table) into seconds by table for each schema."""
+    split: dict[str, dict[str, float]] = defaultdict(dict)
+    for (schema, table), seconds in durations.items():
+        split[schema][table] = seconds
+    return split

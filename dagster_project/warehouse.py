@@ -1,0 +1,356 @@
+"""Where things are and which engine: environments, addresses, connections, the writer's lock.
+
+Belongs here: every path under ROLLCALL_HOME, what the ROLLCALL_* variables mean, how the build
+file and what is published are opened. Does not belong here: what is computed (dbt_project/), how
+files land (landing/), Dagster (defs/).
+"""
+
+import json
+import os
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+DBT_PROJECT = CHECKOUT / "dbt_project"
+SEEDS = CHECKOUT / "seeds"
+
+ENVIRONMENTS = ("production", "sandbox")
+# an engine is a profile of dbt_project/profiles.yml
+ENGINES = ("duckdb",)
+
+# A missing extension must be an error and not a download.
+NO_DOWNLOADS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+
+
+class ConfigurationError(Exception):
+    """A setting or folder that a run can't work with; the message says what to do about it."""
+
+
+class WarehouseBusyError(Exception):
+    """Another process holds the build file; the message names it."""
+
+
+class NothingPublishedError(Exception):
+    """An environment has no published version yet."""
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Addresses of one installation. `home` and `landing` are absolute."""
+
+    home: Path
+    landing: Path
+    engine: str = "duckdb"
+    lock_seconds: float = 120.0
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Warehouse":
+        """Read ROLLCALL_HOME, ROLLCALL_LANDING, ROLLCALL_ENGINE and ROLLCALL_LOCK_SECONDS.
+
+        Looks at the disk only to see that a named folder is a folder. Raises ConfigurationError.
+        """
+        environ = os.environ if environ is None else environ
+        home = _folder(environ, "ROLLCALL_HOME", CHECKOUT / ".rollcall")
+        landing = _folder(environ, "ROLLCALL_LANDING", home / "landing")
+        if environ.get("ROLLCALL_LANDING", "").strip() and not landing.is_dir():
+            raise ConfigurationError(
+                f"ROLLCALL_LANDING is {landing}, and there is no such folder. Create it, or unset"
+                " ROLLCALL_LANDING to work with demo extracts."
+            )
+        engine = environ.get("ROLLCALL_ENGINE", "").strip() or "duckdb"
+        if engine not in ENGINES:
+            raise ConfigurationError(
+                f"ROLLCALL_ENGINE is {engine!r}. It has to be one of: {', '.join(ENGINES)}."
+            )
+        return cls(home, landing, engine, _lock_seconds(environ))
+
+    @property
+    def build_file(self) -> Path:
+        """Schema raw and the dbt schemas of both environments; one writer, no other door."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def default_landing(self) -> Path:
+        """Where extracts are looked for when ROLLCALL_LANDING says nothing."""
+        return self.home / "landing"
+
+    @property
+    def spill(self) -> Path:
+        """Where DuckDB puts what does not fit into memory."""
+        return self.home / "spill"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's instance: dagster.yaml, runs, event logs."""
+        return self.home / "dagster"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held, with flock, by the one process that may write."""
+        return self.home / "writer.lock"
+
+    @property
+    def holder_file(self) -> Path:
+        """Who holds the lock, as JSON; still there after the holder was killed."""
+        return self.home / "writer.json"
+
+    def marts_file(self, environment: str) -> Path:
+        """The marts of one environment as dbt builds them: a file of their own."""
+        return self.home / "marts" / f"{environment}.duckdb"
+
+    def published_folder(self, environment: str) -> Path:
+        """Published versions of one environment and the pointer to the newest."""
+        return self.home / "published" / environment
+
+    def latest(self, environment: str) -> Path:
+        """The pointer that readers open."""
+        return self.published_folder(environment) / "latest.duckdb"
+
+    def dbt_target(self, environment: str) -> Path:
+        """The folder of dbt's artifacts; one an environment, so that each keeps its parse."""
+        return self.home / "dbt" / environment
+
+    def prepare_folders(self) -> None:
+        """Create the folders a run writes to. Raises ConfigurationError where that is refused."""
+        try:
+            for folder in (
+                self.spill,
+                self.dagster_home,
+                self.marts_file(ENVIRONMENTS[0]).parent,
+                *map(self.published_folder, ENVIRONMENTS),
+                *map(self.dbt_target, ENVIRONMENTS),
+            ):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"ROLLCALL_HOME is {self.home}, and it can't be written to ({error.strerror}:"
+                f" {error.filename}). Name a folder of your own in ROLLCALL_HOME."
+            ) from error
+
+    def variables(self) -> dict[str, str]:
+        """The settings as environment variables for a child process, paths absolute."""
+        return {
+            "ROLLCALL_HOME": str(self.home),
+            "ROLLCALL_LANDING": str(self.landing),
+            "ROLLCALL_ENGINE": self.engine,
+            "ROLLCALL_LOCK_SECONDS": f"{self.lock_seconds:g}",
+            "DAGSTER_HOME": str(self.dagster_home),
+        }
+
+    @contextmanager
+    def writing(self, purpose: str) -> Iterator[list[str]]:
+        """Hold the writer's lock; may be nested within one process.
+
+        Everything that writes to the build file or the marts, dbt's own process included, runs
+        inside. Yields what a killed predecessor left behind and was cleaned up, a sentence each
+        (empty in a nested call). Raises WarehouseBusyError, which names the holder, after
+        `lock_seconds`.
+        """
+        self.prepare_folders()
+        lock = self._lock()
+        try:
+            lock.acquire(timeout=self.lock_seconds)
+        except Timeout:
+            raise WarehouseBusyError(
+                f"another process is writing to {self.home}: {_describe(self._holder())}."
+                f" Waited {self.lock_seconds:g} s; wait for it to end and start again"
+                " (ROLLCALL_LOCK_SECONDS sets how long to wait)."
+            ) from None
+        try:
+            if lock.lock_counter > 1:
+                yield []
+                return
+            found = self._clean_up_after_a_crash()
+            self._note_holder(purpose)
+            try:
+                yield found
+            finally:
+                self.holder_file.unlink(missing_ok=True)
+        finally:
+            lock.release()
+
+    @contextmanager
+    def connect(self, marts: Collection[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the build file for writing, under the lock; one connection a process at a time.
+
+        `marts`: environments whose marts are attached read-only as database <env>_marts. dbt must
+        not run while the connection is open. Raises WarehouseBusyError.
+        """
+        with self.writing("a connection to the build file"), _the_only_connection():
+            connection = self._open(self.build_file)
+            try:
+                for environment in marts:
+                    connection.execute(
+                        f"attach '{_quoted(self.marts_file(environment))}'"
+                        f" as {environment}_marts (read_only)"
+                    )
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def connect_marts(self, environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the marts file of one environment for writing; the rules of `connect`."""
+        with self.writing("a connection to the marts"), _the_only_connection():
+            connection = self._open(self.marts_file(environment))
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
+    def connect_published(self, environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the newest published version: read-only, nothing else within reach.
+
+        The pointer is resolved first: within one process DuckDB knows an open file by its name
+        and would hand out the version it opened under that name before.
+        Raises NothingPublishedError.
+        """
+        version = self.published_version(environment)
+        if version is None:
+            raise NothingPublishedError(
+                f"nothing is published for {environment} in {self.home}: run `make run` first"
+            )
+        with open_locked_down(version) as connection:
+            yield connection
+
+    def published_version(self, environment: str) -> Path | None:
+        """The file the pointer leads to, or None before the first publish."""
+        latest = self.latest(environment)
+        return latest.resolve() if latest.exists() else None
+
+    def _open(self, path: Path) -> duckdb.DuckDBPyConnection:
+        settings = {**NO_DOWNLOADS, "temp_directory": str(self.spill)}
+        try:
+            connection = duckdb.connect(str(path), config=settings)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower():
+                raise
+            raise WarehouseBusyError(
+                f"{path.name} is open in another program: {str(error).splitlines()[0]}"
+                " Close it; look at published/<environment>/latest.duckdb instead, which is never"
+                " in the way."
+            ) from error
+        connection.execute("set TimeZone = 'UTC'")
+        return connection
+
+    def _lock(self) -> FileLock:
+        # One lock object a process, whichever thread asks: nested calls count, threads don't race.
+        return FileLock(self.lock_file, thread_local=False, is_singleton=True)
+
+    def _holder(self) -> dict[str, str]:
+        try:
+            holder = json.loads(self.holder_file.read_text())
+        except (OSError, ValueError):
+            return {}
+        return holder if isinstance(holder, dict) else {}
+
+    def _note_holder(self, purpose: str) -> None:
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        holder = {"pid": str(os.getpid()), "purpose": purpose, "since": now}
+        temporary = self.holder_file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(holder))
+        temporary.replace(self.holder_file)
+
+    def _clean_up_after_a_crash(self) -> list[str]:
+        """Called with the lock just taken: whatever is half done has no owner any more."""
+        found = []
+        if self.holder_file.exists():
+            found.append(
+                f"an earlier run did not end by itself ({_describe(self._holder())}):"
+                " its lock is void, this run goes on from what was committed"
+            )
+        spilled = [path for path in self.spill.iterdir() if path.is_file()]
+        for path in spilled:
+            path.unlink()
+        if spilled:
+            found.append(f"{len(spilled)} spill file(s) of a killed process: removed")
+        for file in (self.build_file, *map(self.marts_file, ENVIRONMENTS)):
+            log = file.with_name(file.name + ".wal")
+            if log.exists() and log.stat().st_size:
+                found.append(f"{file.name} was not closed: DuckDB replays its log when it is opened")
+        for environment in ENVIRONMENTS:
+            for path in self.published_folder(environment).glob(".*.tmp"):
+                path.unlink()
+                found.append(f"an unfinished copy of the {environment} marts: removed")
+        return found
+
+
+@contextmanager
+def open_locked_down(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open one database file read-only with file access, network and settings shut off."""
+    settings = {**NO_DOWNLOADS, "enable_external_access": False}
+    connection = duckdb.connect(str(path), read_only=True, config=settings)
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def connect(marts: Collection[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the build file of the installation that the environment variables name."""
+    with Warehouse.from_environment().connect(marts) as connection:
+        yield connection
+
+
+@contextmanager
+def connect_published(environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open the newest published version of the installation the environment variables name."""
+    with Warehouse.from_environment().connect_published(environment) as connection:
+        yield connection
+
+
+_connection_gate = threading.Lock()
+
+
+@contextmanager
+def _the_only_connection() -> Iterator[None]:
+    # Closing a second handle on the same path drops the process's lock on the first one, and
+    # committed rows can be lost without a word: there is never a second one.
+    if not _connection_gate.acquire(blocking=False):
+        raise RuntimeError("this process has the build file or the marts open already")
+    try:
+        yield
+    finally:
+        _connection_gate.release()
+
+
+def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
+    text = environ.get(name, "").strip()
+    folder = Path(text).expanduser().resolve() if text else default
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{name} is {folder}, which is a file. Name a folder.")
+    return folder
+
+
+def _lock_seconds(environ: Mapping[str, str]) -> float:
+    text = environ.get("ROLLCALL_LOCK_SECONDS", "").strip() or "120"
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise ConfigurationError(
+            f"ROLLCALL_LOCK_SECONDS is {text!r}. It has to be a number of seconds, 0 or more."
+        )
+    return seconds
+
+
+def _describe(holder: Mapping[str, str]) -> str:
+    if not holder:
+        return "a process that left no name"
+    return f"process {holder.get('pid')}, {holder.get('purpose')}, since {holder.get('since')}"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

@@ -434,7 +434,7 @@ def answers(parameters: Parameters) -> dict[str, str]:
             count(*) filter (outcome = 'failure' and trace_id is not null)
                 as failures_with_trace_count
             from {AUTH_ATTEMPTS} where is_attempt
-            group by all
+            group by {SCOPE}, activity_hour_at
             having activity_hour_at = {attack} + interval 3 hours
                 and bool_or(id like 'au_stuffing_%')""",
     }

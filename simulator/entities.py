@@ -6,9 +6,8 @@ what existed before the first simulated day goes with the first span. Not here: 
 
 from __future__ import annotations
 
-from simulator.messages import Span
 from simulator.traffic import DAY
-from simulator.world import WORKSPACES, Parameters
+from simulator.world import WORKSPACES, Parameters, Span
 
 TIMES = "%Y-%m-%dT%H:%M:%SZ"
 

@@ -60,12 +60,15 @@ ENVELOPE = (
 
 
 def records_sql(file_format: str) -> str:
-    """Return the SELECT of a file's records from `intended`: envelope as text, `disposition`.
+    """Return the SELECT of files' records from `intended`: a JSON `line`, or the envelope as text.
 
-    `disposition`: accepted, duplicate, conflict, or the reason of a rejection. Columns beside the
-    envelope: `client_build` (an unknown field), `sort_key` (instant received), `row_key`.
+    Columns beside: `disposition` (accepted, duplicate, conflict, or the reason of a rejection),
+    `client_build` (an unknown field), `received_at`, `id` and `row_key` to sort by, `file_date`.
     """
     kinds = BREAKABLE[file_format]
+    columns = "*"
+    if file_format == "jsonl":
+        columns = f"received_at, id, disposition, row_key, file_date, {line_sql()} as line"
     kind = f"[{', '.join(map(str, kinds))}][1 + ((row_key // 250) % {len(kinds)})::bigint]"
     reasons = " ".join(f"when {number} then '{reason}'" for number, reason in REASONS.items())
     return f"""
@@ -101,6 +104,7 @@ with spoiled as (
         ) || '}}' as data,
         case when row_key % 200 = 7 then 42 end as client_build,
         row_key,
+        cast(received_at as date) as file_date,
     from intended
 ),
 conflicting as (
@@ -131,14 +135,17 @@ wrong as (
     ),
     case kind {reasons} end as disposition,
     from broken
+),
+together as (
+    select *, 'accepted' as disposition from spoiled
+    union all
+    select *, 'duplicate' from spoiled where row_key % 400 = 1
+    union all
+    select *, 'conflict' from conflicting
+    union all
+    select * from wrong
 )
-select *, 'accepted' as disposition from spoiled
-union all
-select *, 'duplicate' from spoiled where row_key % 400 = 1
-union all
-select *, 'conflict' from conflicting
-union all
-select * from wrong
+select {columns} from together
 """
 
 

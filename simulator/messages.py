@@ -11,10 +11,8 @@ that was merged away: which day and which id such rows belong to is not for a de
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from simulator.traffic import DAY
-from simulator.world import Parameters, day_budgets
+from simulator.world import Parameters, Span, day_budgets
 
 # things a day as a share of its events; with the events of each they make MESSAGES_SHARE
 DELIVERIES = 0.014
@@ -34,14 +32,6 @@ NULLS = """
     null::varchar as ip,
     null::varchar as user_agent,
 """
-
-
-@dataclass(frozen=True)
-class Span:
-    """Whole days since the epoch, both ends included, whose received events a file holds."""
-
-    first: int
-    last: int
 
 
 def things_sql(parameters: Parameters, span: Span, share: float, salt: int) -> str:

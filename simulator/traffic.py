@@ -16,7 +16,7 @@ belong to in truth; null for a close that closes nothing).
 
 from __future__ import annotations
 
-from simulator.world import Parameters
+from simulator.world import MESSAGES_SHARE, Parameters, Span, day_budgets
 
 DAY = 86_400_000_000
 EVENING = 21 * 3600
@@ -286,29 +286,47 @@ def anonymous_count(parameters: Parameters, day: int) -> int:
     return max(1, parameters.events // parameters.days // 300)
 
 
-def file_candidates(day: int) -> list[tuple[int, int, int]]:
-    """Return the visits that can have events received on `day`, as `visits_sql` wants them."""
+def received_candidates(span: Span) -> list[tuple[int, int, int]]:
+    """Return the visits that can have events received in `span`, as `visits_sql` wants them."""
     return [
-        (day, 0, 0),
-        (day - 1, 0, EVENING),
-        *((day - lag, lag, 0) for lag in LAGS if lag > 0),
+        *((day - lag, lag, 0) for day in span.days for lag in LAGS),
+        (span.first - 1, 0, EVENING),
     ]
 
 
-def start_candidates(day: int) -> list[tuple[int, int, int]]:
-    """Return the visits that start on `day`, however late they are received."""
-    return [(day, lag, 0) for lag in LAGS]
+def started_candidates(span: Span) -> list[tuple[int, int, int]]:
+    """Return the visits that start in `span`, however late they are received."""
+    return [(day, lag, 0) for day in span.days for lag in LAGS]
 
 
-VISIT_EVENT_COUNT = """
-select coalesce(sum(
+def machines_sql(parameters: Parameters, span: Span) -> str:
+    """Return the SELECT (day, event_count) of machine events; reads `visits` by start.
+
+    They fill a day's budget up to what visits, messages and the attack leave of it.
+    """
+    budgets = day_budgets(parameters)
+    left = {
+        day: round(budgets[day - parameters.first_day] * (1 - MESSAGES_SHARE)) for day in span.days
+    }
+    if parameters.attack_day in left:
+        left[parameters.attack_day] -= parameters.attack_size
+    rows = ", ".join(f"({day}, {budget})" for day, budget in left.items())
+    return f"""
+select listed.day, greatest(0, listed.budget - coalesce(sum(
     event_count + has_signup::int + has_login::int + has_failed_login::int + has_challenge::int
     + has_verification::int + has_failed_verification::int + has_refresh::int + has_reset::int
     + has_logout::int + request_count
     + case when closing is null then 0 when closing = 'ended_then_revoked' then 2 else 1 end
-), 0)::bigint
-from visits
+), 0))::bigint as event_count
+from (values {rows}) as listed(day, budget)
+left join visits on listed.day = visits.day
+group by listed.day, listed.budget
 """
+
+
+def within(span: Span) -> str:
+    """Return the condition that an event was received in `span` (column in microseconds)."""
+    return f"received >= {span.first * DAY} and received < {(span.last + 1) * DAY}"
 
 
 def received(occurred: str, key: str) -> str:
@@ -316,8 +334,8 @@ def received(occurred: str, key: str) -> str:
     return f"coalesce(uploaded, {occurred} + 20000 + pick({key}, 90, 2500000))"
 
 
-def session_events_sql(parameters: Parameters, day: int) -> str:
-    """Return the SELECT of the session events received on `day`; reads `visits`."""
+def session_events_sql(parameters: Parameters, span: Span) -> str:
+    """Return the SELECT of the session events received in `span`; reads `visits`."""
     return f"""
 with steps as (
     select
@@ -449,7 +467,7 @@ sent as (
         visit_session,
     from measured
     union all
-    select * from ({long_sessions_sql(parameters, day)}) as long_sessions
+    select * from ({long_sessions_sql(parameters, span)}) as long_sessions
 )
 select
     *,
@@ -466,17 +484,19 @@ select
         '"action_name":"' || action_name || '"'
     ) as data,
 from sent
-where received_at >= instant({day * DAY}) and received_at < instant({(day + 1) * DAY})
+where received_at >= instant({span.first * DAY})
+    and received_at < instant({(span.last + 1) * DAY})
 """
 
 
-def long_sessions_sql(parameters: Parameters, day: int) -> str:
+def long_sessions_sql(parameters: Parameters, span: Span) -> str:
     """Return the SELECT of sessions that outlast a day, and of journeys that take two.
 
     A pair begins at 10:00 of a day and goes on two days later: even pairs are one session, odd
     ones two sessions that share a journey.
     """
     count = max(1, parameters.events // parameters.days // 3000)
+    parts = ", ".join(f"({day}, 0), ({day - 2}, 1)" for day in span.days)
     return f"""
 with pairs as (
     select
@@ -487,7 +507,7 @@ with pairs as (
             + pair::ubigint * 97::ubigint) as pair_key,
         mix({parameters.seed_key}::ubigint + begin_day::ubigint * 40503::ubigint
             + pair::ubigint * 97::ubigint + part::ubigint) as row_key,
-    from (values ({day}, 0), ({day} - 2, 1)) as parts(begin_day, part)
+    from (values {parts}) as parts(begin_day, part)
     cross join range({count}) as numbers(pair)
     where begin_day between {parameters.first_day} and {parameters.last_day}
 )
@@ -534,12 +554,12 @@ inner join people
 """
 
 
-def auth_events_sql(parameters: Parameters, day: int, fill: int) -> str:
-    """Return the SELECT of the auth events received on `day`; reads `visits`.
+def auth_events_sql(parameters: Parameters, span: Span) -> str:
+    """Return the SELECT of the auth events received in `span`; reads `visits` and `machines`.
 
-    `fill`: machine events of the day in all, of which every 16th is a token exchange.
+    Every 16th machine event of a day is a token exchange, the others are platform events.
     """
-    attack_count = parameters.attack_size if day == parameters.attack_day else 0
+    attack_count = parameters.attack_size if parameters.attack_day in span.days else 0
     return f"""
 with slots_of_visits as (
     select
@@ -599,16 +619,18 @@ visited as (
 ),
 exchanges as (
     select
+        day,
         i,
-        mix(mix({parameters.seed_key}::ubigint + {day}::ubigint * 668265263::ubigint + 3::ubigint)
+        mix(mix({parameters.seed_key}::ubigint + day::ubigint * 668265263::ubigint + 3::ubigint)
             + i::ubigint * 16::ubigint) as row_key,
-    from range({(fill + 15) // 16}) as numbers(i)
+    from machines
+    cross join unnest(range((event_count + 15) // 16)) as numbers(i)
 ),
 exchanged as (
     select
-        'au_x{day}_' || i as id,
+        'au_x' || exchanges.day || '_' || i as id,
         'token_exchange' as type,
-        {day} * {DAY} + pick(row_key, 61, 86380) * 1000000 + pick(row_key, 62, 1000000) as occurred,
+        exchanges.day * {DAY} + pick(row_key, 61, 86380) * 1000000 + pick(row_key, 62, 1000000) as occurred,
         occurred + 20000 + pick(row_key, 63, 2500000) as received,
         'production' as environment,
         workspace_id,
@@ -640,7 +662,7 @@ stuffed as (
     select
         'au_stuffing_' || i as id,
         'login' as type,
-        {day} * {DAY} + 10800000000 + pick(row_key, 64, 3590) * 1000000 + i as occurred,
+        {parameters.attack_day} * {DAY} + 10800000000 + pick(row_key, 64, 3590) * 1000000 + i as occurred,
         occurred + 30000 as received,
         'production' as environment,
         projects.workspace_id,
@@ -703,15 +725,12 @@ select
     ) as data,
     row_key,
 from together
-where received >= {day * DAY} and received < {(day + 1) * DAY}
+where {within(span)}
 """
 
 
-def platform_events_sql(parameters: Parameters, day: int, fill: int) -> str:
-    """Return the SELECT of the platform events received on `day`; reads `visits`.
-
-    `fill`: machine events of the day in all; those that are no token exchange are here.
-    """
+def platform_events_sql(parameters: Parameters, span: Span) -> str:
+    """Return the SELECT of the platform events received in `span`; reads `visits`, `machines`."""
     return f"""
 with asked as (
     select
@@ -734,18 +753,20 @@ with asked as (
     from visits
     cross join unnest(range(request_count)) as numbers(k)
 ),
-machines as (
+polls as (
     select
+        day,
         i,
-        mix(mix({parameters.seed_key}::ubigint + {day}::ubigint * 668265263::ubigint + 7::ubigint)
+        mix(mix({parameters.seed_key}::ubigint + day::ubigint * 668265263::ubigint + 7::ubigint)
             + i::ubigint) as row_key,
-    from range({fill - (fill + 15) // 16}) as numbers(i)
+    from machines
+    cross join unnest(range(event_count - (event_count + 15) // 16)) as numbers(i)
 ),
 polled as (
     select
-        'pl_m{day}_' || i as id,
+        'pl_m' || day || '_' || i as id,
         row_key,
-        {day} * {DAY} + case
+        day * {DAY} + case
             when i % 8 = 7 then 21600000000 + pick(row_key, 71, 50400) * 1000000
             else (pick(row_key, 71, 86380) + pick(row_key, 72, 86380)) // 2 * 1000000
         end + (row_key >> 7)::bigint % 1000000 as occurred,
@@ -764,7 +785,7 @@ polled as (
         case when i % 53 > 2 then 'api.request'
             else ['app.published', 'app.error', 'app.import_finished'][1 + i % 53]
         end as type,
-    from machines
+    from polls
     inner join slots on (row_key >> 25)::bigint = slots.slot
     inner join projects on slots.project_no = projects.project_no
 ),
@@ -800,7 +821,7 @@ answered as (
         case when safety_flagged then ['spam', 'self_harm', 'malware'][1 + (row_key % 3)::bigint] end
             as safety_category,
     from together
-    where received >= {day * DAY} and received < {(day + 1) * DAY}
+    where {within(span)}
 )
 select
     id,

@@ -33,6 +33,19 @@ SMALLEST_CAST = 60
 
 
 @dataclass(frozen=True)
+class Span:
+    """Whole days since the epoch, both ends included, whose received events a file holds."""
+
+    first: int
+    last: int
+
+    @property
+    def days(self) -> range:
+        """Every day of the span."""
+        return range(self.first, self.last + 1)
+
+
+@dataclass(frozen=True)
 class Workspace:
     """One customer organisation; `projects` are (key, name, weight out of 128 in all)."""
 
@@ -169,6 +182,8 @@ def create_world(connection: duckdb.DuckDBPyConnection, parameters: Parameters) 
     owners = [number for number, project in enumerate(projects) for _ in range(project[3])]
     connection.execute("create temp table slots (slot bigint, project_no bigint)")
     connection.executemany("insert into slots values (?, ?)", list(enumerate(owners)))
+    connection.execute("create temp table agents (agent_no bigint, user_agent varchar)")
+    connection.executemany("insert into agents values (?, ?)", list(enumerate(USER_AGENTS)))
     connection.execute(users_sql(parameters))
     connection.execute(SEATS)
     connection.execute(PEOPLE)
@@ -265,23 +280,47 @@ left join (select user_no as no, merged_no from keyed) as grandparent
 """
 
 
+# what people browse with; some send nothing
+USER_AGENTS = (
+    (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/126.0.0.0 Safari/537.36"
+    ),
+    (
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like "
+        "Gecko) Version/17.5 Safari/605.1.15"
+    ),
+    "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0",
+    (
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, "
+        "like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
+    ),
+    (
+        "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/126.0.0.0 Mobile Safari/537.36"
+    ),
+    (
+        "Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like "
+        "Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
+    ),
+    (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Chrome/125.0.0.0 Safari/537.36 Edg/125.0.0.0"
+    ),
+    (
+        "Mozilla/5.0 (SMART-TV; Linux; Tizen 7.0) AppleWebKit/537.36 (KHTML, like Gecko) "
+        "Version/7.0 TV Safari/537.36"
+    ),
+    (
+        "Mozilla/5.0 (PlayStation; PlayStation 5/8.20) AppleWebKit/605.1.15 (KHTML, like "
+        "Gecko) Version/16.0 Safari/605.1.15"
+    ),
+    None,
+)
+
 # A seat is a user in one project and environment. Every fifth user has a second project of the
 # same workspace, a few work for a second workspace, and some also use the sandbox.
 SEATS = """
-create temp table agents as
-select * from (values
-    (0, 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36'),
-    (1, 'Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15'),
-    (2, 'Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0'),
-    (3, 'Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1'),
-    (4, 'Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36'),
-    (5, 'Mozilla/5.0 (iPad; CPU OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1'),
-    (6, 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/125.0.0.0 Safari/537.36 Edg/125.0.0.0'),
-    (7, 'Mozilla/5.0 (SMART-TV; Linux; Tizen 7.0) AppleWebKit/537.36 (KHTML, like Gecko) Version/7.0 TV Safari/537.36'),
-    (8, 'Mozilla/5.0 (PlayStation; PlayStation 5/8.20) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/16.0 Safari/605.1.15'),
-    (9, null)
-) as listed(agent_no, user_agent);
-
 create temp table seats as
 with homes as (
     select users.*, home.project_no, home.workspace_no
@@ -296,7 +335,8 @@ siblings as (
         on homes.workspace_no = projects.workspace_no and homes.project_no <> projects.project_no
     where share(homes.user_key, 31) < 0.2
     qualify row_number() over (
-        partition by homes.user_no order by (projects.project_no + homes.user_no) % 5, projects.project_no
+        partition by homes.user_no
+        order by (projects.project_no + homes.user_no) % 5, projects.project_no
     ) = 1
 ),
 taken as (

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 from backports import zstd
 
-from simulator.imperfections import ENVELOPE, line_sql
+from simulator.imperfections import ENVELOPE
 
 ORDER = ("received_at", "id", "disposition", "row_key")
 CHUNK = 1 << 20
@@ -51,7 +51,7 @@ def write_records(
 ) -> None:
     """Write the records of `relation` (see `imperfections.records_sql`) to `path`."""
     if file_format == "jsonl":
-        query = f"select {line_sql()} as line from {relation} order by {', '.join(ORDER)}"
+        query = f"select line from {relation} order by {', '.join(ORDER)}"
         copy_lines(connection, query, path)
         return
     path.parent.mkdir(parents=True, exist_ok=True)

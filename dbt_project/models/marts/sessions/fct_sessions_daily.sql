@@ -48,7 +48,6 @@ ended as (
         cast(ended_at as date) as session_date,
         count(*) as ended_count
     from fct_sessions
-    where is_ended
     group by workspace_id, project_id, cast(ended_at as date)
 ),
 

@@ -1,5 +1,5 @@
--- Every session that counts is started on exactly one day of fct_sessions_daily, and closes are
--- counted as often as sessions are closed.
+-- Every session that counts is started on exactly one day of fct_sessions_daily, ended on one, and
+-- revoked on one if it was revoked.
 
 with
 
@@ -16,7 +16,6 @@ sessions as (
     select
         count(*) as started_count,
         count(*) filter (where is_engaged) as engaged_count,
-        count(*) filter (where is_ended) as ended_count,
         count(*) filter (where is_revoked) as revoked_count
     from fct_sessions
 ),
@@ -37,7 +36,7 @@ differing as (
     where
         days.started_count <> sessions.started_count
         or days.engaged_count <> sessions.engaged_count
-        or days.ended_count <> sessions.ended_count
+        or days.ended_count <> sessions.started_count
         or days.revoked_count <> sessions.revoked_count
 )
 

@@ -1,0 +1,23 @@
+"""Landing: how extract files become raw tables. Knows nothing of Dagster or dbt.
+
+`land(connection, folder, run_id=…, clock=…)` is the door; `create_raw_schema(connection)` makes
+the empty tables. What is promised stands in the landing contract; the modules, in the order of
+the data: discover → ledger → prescan → tabular → fastpath / examine → store.
+"""
+
+from landing.contract import TABLES, Table
+from landing.lander import FileResult, LandingReport, land
+from landing.reasons import LandingError, Reason, message
+from landing.schema import create_raw_schema
+
+__all__ = [
+    "TABLES",
+    "FileResult",
+    "LandingError",
+    "LandingReport",
+    "Reason",
+    "Table",
+    "create_raw_schema",
+    "land",
+    "message",
+]

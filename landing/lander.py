@@ -1,0 +1,437 @@
+"""From files at rest to raw tables: one transaction a file.
+
+Belongs here: the order of the steps and what happens when one fails. Does not: the steps
+(`discover`, `prescan`, `tabular`, `fastpath`, `examine`, `store`, `ledger`).
+"""
+
+import errno
+import hashlib
+import logging
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import orjson
+
+from landing import reasons
+from landing.contract import TABLES, Table, event_types
+from landing.discover import Found, days_named, discover
+from landing.examine import EPOCH, MICROSECOND, Accepted, Examiner, Rejected, canonical
+from landing.fastpath import is_plain_shape, stage_sql
+from landing.ledger import Entry, Ledger
+from landing.prescan import KEPT_OF_LONG_LINE, OddLine, Slice, TextScan, file_digest
+from landing.reasons import FileFailure, Reason
+from landing.schema import create_raw_schema
+from landing.secrets import SecretRules, load_rules
+from landing.store import Counts, FileRows, check_balance, create_staged, stage_examined
+from landing.tabular import OddRecord, csv_slices, parquet_queries, quote
+
+FUTURE_TOLERANCE = timedelta(hours=24)
+KEPT_OF_REJECTED = 64 << 10
+FETCHED_ROWS = 10_000
+# below this many bytes the set-up of the SQL path costs more than examining in Python
+FAST_FROM_BYTES = 256 << 10
+
+_log = logging.getLogger(__name__)
+_NOT_THE_FILES_FAULT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What became of one file in this run; counts are lines."""
+
+    path: str
+    table_name: str | None
+    status: str
+    reason: str | None
+    lines: int
+    accepted: int
+    duplicates: int
+    conflicts: int
+    rejected: int
+    batch: int
+    seconds: float
+    redactions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def message(self) -> str | None:
+        """What is wrong with the file and what to do, or None if nothing is."""
+        return None if self.reason is None else reasons.message(self.path, self.reason)
+
+
+@dataclass(frozen=True)
+class LandingReport:
+    """The files that were looked at in this run; settled ones are not listed."""
+
+    files: list[FileResult] = field(default_factory=list)
+
+
+def land(
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    *,
+    run_id: str,
+    clock: datetime,
+    on_file: Callable[[FileResult], None] | None = None,
+) -> LandingReport:
+    """Land every new file below `folder` into schema `raw` of the connection's database.
+
+    clock: the landing time, with zone (without one it is taken as UTC); times more than 24 hours
+    after it are rejected. on_file: called after each file's transaction. The connection must not
+    be in a transaction. Raises LandingError when the folder does not exist.
+    """
+    landed_at = (clock.astimezone(UTC) if clock.tzinfo else clock).replace(tzinfo=None)
+    create_raw_schema(connection)
+    connection.execute("set preserve_insertion_order = true")  # line numbers depend on it
+    ledger = Ledger(connection, run_id, landed_at)
+    ledger.load()
+    report = LandingReport()
+    with tempfile.TemporaryDirectory(prefix="rollcall-landing-") as work:
+        run = _Run(connection, ledger, Path(work), load_rules())
+        for found in discover(folder):
+            if ledger.is_settled(found):
+                continue
+            result = run.land_file(found)
+            if result is not None:
+                report.files.append(result)
+                if on_file is not None:
+                    on_file(result)
+    for name in ("staged", "fast_shapes", "met", "ranked"):
+        connection.execute(f"drop table if exists temp.{name}")
+    return report
+
+
+@dataclass
+class _Run:
+    connection: duckdb.DuckDBPyConnection
+    ledger: Ledger
+    work: Path
+    rules: SecretRules
+    shapes: dict[tuple[str, str], bool] = field(default_factory=dict)
+
+    def land_file(self, found: Found) -> FileResult | None:
+        """One file in its own transaction; None if it has to wait for the next run."""
+        started = time.perf_counter()
+        self.connection.begin()
+        try:
+            result = self._land(found, started)
+        except FileFailure as failure:
+            self.connection.rollback()
+            return self._fail(found, failure, started)
+        except OSError as error:
+            self.connection.rollback()
+            if error.errno in _NOT_THE_FILES_FAULT:
+                raise
+            failure = FileFailure(Reason.FILE_UNREADABLE, str(error))
+            return self._fail(found, failure, started)
+        except BaseException:
+            self.connection.rollback()
+            raise
+        if result is None:
+            self.connection.rollback()
+        return result
+
+    def _fail(self, found: Found, failure: FileFailure, started: float) -> FileResult:
+        if failure.detail and failure.detail != failure.reason:
+            _log.warning("%s: %s", found.path, failure.detail)
+        self.connection.begin()
+        try:
+            entry = self.ledger.write(found, "failed", reason=failure.reason)
+            return self._commit(found, entry, Counts(), started, reason=failure.reason)
+        except BaseException:
+            self.connection.rollback()
+            raise
+
+    def _commit(
+        self,
+        found: Found,
+        entry: Entry,
+        counts: Counts,
+        started: float,
+        *,
+        reason: str | None = None,
+        redactions: dict[str, int] | None = None,
+    ) -> FileResult:
+        batch = self.ledger.commit(entry)
+        return FileResult(
+            path=found.path,
+            table_name=found.table_name,
+            status=entry.status,
+            reason=reason,
+            lines=counts.lines,
+            accepted=counts.accepted,
+            duplicates=counts.duplicates,
+            conflicts=counts.conflicts,
+            rejected=counts.rejected,
+            batch=batch,
+            seconds=time.perf_counter() - started,
+            redactions=redactions or {},
+        )
+
+    def _land(self, found: Found, started: float) -> FileResult | None:
+        if found.problem is not None:
+            raise FileFailure(found.problem)
+        landed = self.ledger.landing_of(found.path)
+        if landed is not None:
+            digest = file_digest(found.absolute)
+            if not _is_unchanged(found):
+                return None
+            if digest == landed.sha256:
+                self.ledger.touch(found)
+                self.connection.commit()
+                self.connection.begin()
+                return None
+            entry = self.ledger.write(found, "changed", reason=Reason.FILE_CHANGED, sha256=digest)
+            return self._commit(found, entry, Counts(), started, reason=Reason.FILE_CHANGED)
+        if (found.table_name, found.bytes) in self.ledger.sizes:
+            twin = self.ledger.by_content.get((found.table_name, file_digest(found.absolute)))
+            if twin is not None:
+                return self._land_same(found, started)
+        table = TABLES[str(found.table_name)]
+        rows = FileRows(
+            self.connection, table, found.path, self.ledger.next_batch, self.ledger.landed_at
+        )
+        reader = _FileReader(self, found, rows)
+        digest = reader.read()
+        received = rows.finish(reader.redactions)
+        check_balance(rows.counts, found.path)
+        if not _is_unchanged(found):
+            _log.warning("%s is still being written and is left for the next run", found.path)
+            return None
+        covers = days_named(found.path) or received
+        entry = self.ledger.write(
+            found, "landed", sha256=digest, counts=rows.counts, covers=covers
+        )
+        return self._commit(
+            found, entry, rows.counts, started, redactions=dict(reader.redactions)
+        )
+
+    def _land_same(self, found: Found, started: float) -> FileResult | None:
+        digest = file_digest(found.absolute)
+        twin = self.ledger.by_content[found.table_name, digest]
+        if not _is_unchanged(found):
+            return None
+        counts = Counts(lines=twin.lines, duplicates=twin.lines)
+        covers = days_named(found.path)
+        if covers is None and twin.covers_from is not None and twin.covers_to is not None:
+            covers = (twin.covers_from, twin.covers_to)
+        if counts.duplicates:
+            self.connection.execute(
+                "insert into raw.duplicate_records values (?, ?, ?, ?)",
+                [found.table_name, found.path, counts.duplicates, self.ledger.next_batch],
+            )
+        entry = self.ledger.write(
+            found, "same_content", sha256=digest, counts=counts, covers=covers
+        )
+        return self._commit(found, entry, counts, started)
+
+    def is_plain(self, shape: str, table: Table) -> bool:
+        """Whether a shape is fit for the fast path; each is judged once a run."""
+        key = (table.name, shape)
+        if key not in self.shapes:
+            if len(self.shapes) > 100_000:
+                self.shapes.clear()
+            self.shapes[key] = is_plain_shape(shape, table)
+        return self.shapes[key]
+
+
+def _is_unchanged(found: Found) -> bool:
+    status = found.absolute.stat()
+    return (status.st_size, status.st_mtime_ns) == (found.bytes, found.mtime_ns)
+
+
+class _FileReader:
+    """Stages the records of one file, slice by slice, and hands them to its FileRows."""
+
+    def __init__(self, run: _Run, found: Found, rows: FileRows) -> None:
+        self.run = run
+        self.connection = run.connection
+        self.found = found
+        self.table = rows.table
+        self.rows = rows
+        self.redactions: Counter[str] = Counter()
+        self.twins: Counter[bytes] = Counter()  # audit records without id, by content
+        latest = rows.landed_at.replace(tzinfo=UTC) + FUTURE_TOLERANCE
+        self.examiner = Examiner(
+            table=self.table,
+            types=event_types().get(self.table.name, ()),
+            rules=run.rules,
+            latest_us=(latest - EPOCH) // MICROSECOND,
+        )
+
+    def read(self) -> str:
+        """Stage and insert everything; returns the file's SHA-256."""
+        if self.found.format == "parquet":
+            return self._read_parquet()
+        scan = TextScan(self.found.absolute, self.found.compression)
+        slices = (
+            csv_slices(scan, self.table, self.run.work)
+            if self.found.format == "csv"
+            else scan.slices(self.run.work)
+        )
+        for part in slices:
+            self._read_slice(part)
+        return scan.sha256
+
+    def _read_parquet(self) -> str:
+        digest = file_digest(self.found.absolute)
+        queries, rows = parquet_queries(self.connection, self.found.absolute, self.table)
+        try:
+            for query in queries:
+                self._stage(query, rows)
+        except duckdb.IOException as error:
+            raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
+        except duckdb.Error as error:
+            raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
+        return digest
+
+    def _read_slice(self, part: Slice) -> None:
+        size = part.path.stat().st_size
+        if self.table.family != "event" or size < FAST_FROM_BYTES:
+            create_staged(self.connection, self.table)
+            self._examine((n, text, False) for n, text in _lines(part))
+            self._examine_odd(part.odd)
+            self.rows.insert_staged()
+            return
+        lines = f"""
+            select row_number() over () + {part.first_line - 1} as _line, text
+            from read_csv(
+                {quote(str(part.path))}, columns = {{text: 'VARCHAR'}}, auto_detect = false,
+                header = false, delim = chr(1), quote = '', escape = '', strict_mode = false,
+                max_line_size = 8388608
+            )
+        """
+        self._stage(f"select * from ({lines}) where trim(text, chr(32) || chr(9)) <> ''", size)
+        self._examine_odd(part.odd)
+
+    def _stage(self, lines: str, size: int) -> None:
+        """Stage the lines of a query: by SQL where possible, the others one by one."""
+        if self.table.family != "event":
+            cursor = self.connection.cursor()
+            cursor.execute(lines)
+            create_staged(self.connection, self.table)
+            self._examine((n, text, False) for n, text in _fetched(cursor))
+            self.rows.insert_staged()
+            return
+        query = stage_sql(
+            self.table,
+            lines,
+            self.examiner.types,
+            self.examiner.latest_us,
+            self.run.rules.prefilter,
+        )
+        execute = self.connection.execute
+        execute(f"create or replace temp table staged as {query}")
+        shapes = [
+            shape
+            for (shape,) in execute("select distinct shape from staged where is_ok").fetchall()
+            if self.run.is_plain(shape, self.table)
+        ]
+        execute("create or replace temp table fast_shapes (shape varchar)")
+        execute("insert into fast_shapes select unnest(?::varchar[])", [shapes])
+        is_slow = "(not is_ok or shape not in (select shape from fast_shapes))"
+        rest = execute(
+            f"select _line, payload, is_clean from staged where {is_slow} order by _line"
+        ).fetchall()
+        (staged,) = execute("select count(*) from staged").fetchall()[0]
+        self.rows.counts.lines += staged - len(rest)
+        if rest:
+            execute(f"delete from staged where {is_slow}")
+            self._examine(rest)
+        self.rows.insert_staged()
+
+    def _examine(self, lines: Iterable[tuple[int, str, bool]]) -> None:
+        """Examine lines in Python; accepted ones are appended to `staged`."""
+        rejected: list[tuple[int, str, str | None, str]] = []
+        found: Counter[str] = Counter()
+        path = self.run.work / "examined"
+        any_accepted = False
+        with path.open("wb") as file:
+            for line, text, values_clean in lines:
+                self.rows.counts.lines += 1
+                verdict = self.examiner.examine(text, found, values_clean=values_clean)
+                if isinstance(verdict, Rejected):
+                    found.clear()
+                    rejected.append(self._rejection(line, verdict, text))
+                    continue
+                any_accepted = True
+                if found:
+                    self.redactions.update(found)
+                    found.clear()
+                if verdict.drift:
+                    self.rows.note_drift(line, verdict.drift)
+                file.write(self._staged_row(line, verdict))
+                file.write(b"\n")
+        if any_accepted:
+            stage_examined(self.connection, self.table, path)
+        path.unlink()
+        self.rows.insert_rejected(rejected)
+
+    def _staged_row(self, line: int, accepted: Accepted) -> bytes:
+        values = accepted.values
+        if self.table.family == "audit" and "id" not in values:
+            values["id"] = self._derived_id(accepted)
+        values["payload"] = accepted.payload
+        values["extras"] = accepted.extras
+        values["_line"] = line
+        return orjson.dumps(values)
+
+    def _derived_id(self, accepted: Accepted) -> str:
+        """Hash of the content, and its ordinal among identical records of this file."""
+        content = {k: v for k, v in accepted.values.items() if k != "received_at"}
+        text = canonical({"values": content, "extras": accepted.extras})
+        digest = hashlib.sha256(text.encode()).digest()[:16]
+        self.twins[digest] += 1
+        return f"{digest.hex()}-{self.twins[digest]}"
+
+    def _rejection(
+        self, line: int, verdict: Rejected, text: str
+    ) -> tuple[int, str, str | None, str]:
+        kept = self.run.rules.redact_text(text[:KEPT_OF_LONG_LINE], self.redactions)
+        kept = kept[:KEPT_OF_REJECTED].replace("\0", "\\u0000")
+        at_fault = verdict.field
+        if at_fault is not None:
+            at_fault = self.run.rules.redact_value(at_fault, self.redactions)[:200]
+        return line, verdict.reason, at_fault, kept
+
+    def _examine_odd(self, odd: Iterable[OddLine]) -> None:
+        """Lines that DuckDB's reader must not see; some are good all the same."""
+        rejected = []
+        readable = []
+        for item in odd:
+            if not isinstance(item, OddRecord) and not item.raw.strip():
+                continue
+            text = item.raw.decode("utf-8", "backslashreplace")
+            if isinstance(item, OddRecord):
+                verdict = Rejected(item.reason, item.field)
+            elif item.is_too_long:
+                verdict = Rejected(Reason.LINE_TOO_LONG)
+            elif b"\0" in item.raw:
+                verdict = Rejected(Reason.NUL_CHARACTER)
+            elif text.encode() != item.raw:
+                verdict = Rejected(Reason.INVALID_UTF8)
+            else:
+                readable.append((item.number, text, False))
+                continue
+            self.rows.counts.lines += 1
+            rejected.append(self._rejection(item.number, verdict, text))
+        self.rows.insert_rejected(rejected)
+        if readable:
+            self._examine(readable)
+
+
+def _lines(part: Slice) -> Iterator[tuple[int, str]]:
+    with part.path.open("rb") as file:
+        for number, line in enumerate(file, start=part.first_line):
+            if line.strip():
+                yield number, line[:-1].decode()
+
+
+def _fetched(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, str]]:
+    while rows := cursor.fetchmany(FETCHED_ROWS):
+        yield from rows

@@ -1,0 +1,126 @@
+"""The tables of schema `raw`, made from the contract.
+
+Belongs here: DDL. Does not: what goes into the tables.
+"""
+
+from collections.abc import Iterable
+
+import duckdb
+
+from landing.contract import TABLES
+
+META_COLUMNS = (
+    ("payload", "VARCHAR"),
+    ("_content_hash", "VARCHAR"),
+    ("_key_hash", "UBIGINT"),
+    ("_file", "VARCHAR"),
+    ("_line", "BIGINT"),
+    ("_landed_at", "TIMESTAMP"),
+    ("_batch", "BIGINT"),
+)
+
+BOOKKEEPING = {
+    "landed_files": (
+        ("path", "VARCHAR"),
+        ("table_name", "VARCHAR"),
+        ("format", "VARCHAR"),
+        ("status", "VARCHAR"),
+        ("reason", "VARCHAR"),
+        ("sha256", "VARCHAR"),
+        ("bytes", "BIGINT"),
+        ("mtime_ns", "BIGINT"),
+        ("lines", "BIGINT"),
+        ("accepted", "BIGINT"),
+        ("duplicates", "BIGINT"),
+        ("conflicts", "BIGINT"),
+        ("rejected", "BIGINT"),
+        ("covers_from", "DATE"),
+        ("covers_to", "DATE"),
+        ("landed_at", "TIMESTAMP"),
+        ("run_id", "VARCHAR"),
+        # two transactions can never commit the same batch
+        ("_batch", "BIGINT primary key"),
+    ),
+    "rejected_records": (
+        ("table_name", "VARCHAR"),
+        ("_file", "VARCHAR"),
+        ("_line", "BIGINT"),
+        ("reason", "VARCHAR"),
+        ("field", "VARCHAR"),
+        ("payload", "VARCHAR"),
+        ("_landed_at", "TIMESTAMP"),
+        ("_batch", "BIGINT"),
+    ),
+    "id_conflicts": (
+        ("table_name", "VARCHAR"),
+        ("environment", "VARCHAR"),
+        ("workspace_id", "VARCHAR"),
+        ("id", "VARCHAR"),
+        ("occurred_at", "TIMESTAMP"),
+        ("received_at", "TIMESTAMP"),
+        ("payload", "VARCHAR"),
+        ("_content_hash", "VARCHAR"),
+        ("_file", "VARCHAR"),
+        ("_line", "BIGINT"),
+        ("_landed_at", "TIMESTAMP"),
+        ("_batch", "BIGINT"),
+    ),
+    "duplicate_records": (
+        ("table_name", "VARCHAR"),
+        ("_file", "VARCHAR"),
+        ("duplicate_count", "BIGINT"),
+        ("_batch", "BIGINT"),
+    ),
+    "superseded_records": (
+        ("table_name", "VARCHAR"),
+        ("environment", "VARCHAR"),
+        ("workspace_id", "VARCHAR"),
+        ("project_id", "VARCHAR"),
+        ("user_id", "VARCHAR"),
+        ("anonymous_id", "VARCHAR"),
+        ("session_id", "VARCHAR"),
+        ("id", "VARCHAR"),
+        ("occurred_at", "TIMESTAMP"),
+        ("received_at", "TIMESTAMP"),
+        ("_content_hash", "VARCHAR"),
+        ("_file", "VARCHAR"),
+        ("_line", "BIGINT"),
+        ("_landed_at", "TIMESTAMP"),
+        ("_superseded_batch", "BIGINT"),
+        ("_batch", "BIGINT"),
+    ),
+    "schema_drift": (
+        ("table_name", "VARCHAR"),
+        ("field", "VARCHAR"),
+        ("json_type", "VARCHAR"),
+        ("record_count", "BIGINT"),
+        ("first_file", "VARCHAR"),
+        ("first_line", "BIGINT"),
+        ("_batch", "BIGINT"),
+    ),
+    "redactions": (
+        ("table_name", "VARCHAR"),
+        ("rule_id", "VARCHAR"),
+        ("redaction_count", "BIGINT"),
+        ("_file", "VARCHAR"),
+        ("_batch", "BIGINT"),
+    ),
+    "user_agents": (
+        ("user_agent", "VARCHAR"),
+        ("device_class", "VARCHAR"),
+        ("_batch", "BIGINT"),
+    ),
+}
+
+
+def column_list(columns: Iterable[tuple[str, str]]) -> str:
+    """Column definitions for CREATE TABLE."""
+    return ", ".join(f"{name} {kind}" for name, kind in columns)
+
+
+def create_raw_schema(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create schema `raw` and whatever tables it lacks; changes nothing that exists."""
+    connection.execute("create schema if not exists raw")
+    tables = {name: table.columns + META_COLUMNS for name, table in TABLES.items()} | BOOKKEEPING
+    for name, columns in tables.items():
+        connection.execute(f"create table if not exists raw.{name} ({column_list(columns)})")

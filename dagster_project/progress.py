@@ -94,7 +94,7 @@ class ProgressHandler(logging.Handler):
         elif duration := materialization.metadata.get("Execution Duration"):
             seconds = float(duration.value)  # type: ignore[arg-type]
             self.collected.seconds[schema, table] = seconds
-            self.say(f"  {schema}.{table}  {seconds:.2f} s")
+            self.say(f"  {table}  {seconds:.2f} s")
 
     def _checked(self, evaluation: Any) -> None:
         name = f"{'.'.join(evaluation.asset_key.path)}: {evaluation.check_name}"

@@ -272,14 +272,15 @@ def _landing_lines(outcome: Outcome) -> list[str]:
     lines = [
         _row("landed", said),
         _row(
-            "", f"so far {plural(landing.total_rows, 'row')} of {plural(landing.total_files, 'file')}"
+            "",
+            f"so far {plural(landing.total_rows, 'row')} of {plural(landing.total_files, 'file')}",
         ),
     ]
     for rejection in landing.rejections[:3]:
         where = f"first at {rejection.file}:{rejection.line}"
         lines.append(_row("rejected", f"{rejection.count:,} {rejection.reason}, {where}"))
     if landing.rejections:
-        lines.append(_row("", "all of them: `make sql FILE=build QUERY=\"" + REJECTED_QUERY + '"`'))
+        lines.append(_row("", 'all of them: `make sql BUILD=1 QUERY="' + REJECTED_QUERY + '"`'))
     lines += [_row("not landed", text) for text in landing.bad_files[:3]]
     if len(landing.bad_files) > 3:
         lines.append(_row("", f"and {len(landing.bad_files) - 3} more in raw.landed_files"))

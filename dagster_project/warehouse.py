@@ -196,6 +196,21 @@ class Warehouse:
                 connection.close()
 
     @contextmanager
+    def connect_to_read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Open the build file read-only for a look, still under the lock.
+
+        Raises NothingPublishedError before the first run, WarehouseBusyError.
+        """
+        if not self.build_file.exists():
+            raise NothingPublishedError(f"there is no {self.build_file}: run `make run` first")
+        with self.writing("a look at the build file"), _the_only_connection():
+            connection = self._open(self.build_file, read_only=True)
+            try:
+                yield connection
+            finally:
+                connection.close()
+
+    @contextmanager
     def connect_marts(self, environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the marts file of one environment for writing; the rules of `connect`."""
         with self.writing("a connection to the marts"), _the_only_connection():
@@ -226,10 +241,10 @@ class Warehouse:
         latest = self.latest(environment)
         return latest.resolve() if latest.exists() else None
 
-    def _open(self, path: Path) -> duckdb.DuckDBPyConnection:
+    def _open(self, path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         settings = {**NO_DOWNLOADS, "temp_directory": str(self.spill)}
         try:
-            connection = duckdb.connect(str(path), config=settings)
+            connection = duckdb.connect(str(path), read_only=read_only, config=settings)
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise
@@ -275,7 +290,9 @@ class Warehouse:
         for file in (self.build_file, *map(self.marts_file, ENVIRONMENTS)):
             log = file.with_name(file.name + ".wal")
             if log.exists() and log.stat().st_size:
-                found.append(f"{file.name} was not closed: DuckDB replays its log when it is opened")
+                found.append(
+                    f"{file.name} was not closed: DuckDB replays its log when it is opened"
+                )
         for environment in ENVIRONMENTS:
             for path in self.published_folder(environment).glob(".*.tmp"):
                 path.unlink()

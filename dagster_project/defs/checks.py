@@ -46,6 +46,16 @@ def results(name: str, schema: str, findings: Iterable[Finding]) -> Iterator[dg.
         )
 
 
+def selected(
+    context: dg.AssetCheckExecutionContext, found: Iterable[dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckResult]:
+    """Those results that the run asked for: all of them, unless somebody picked in the UI."""
+    wanted = context.selected_asset_check_keys
+    for result in found:
+        if dg.AssetCheckKey(result.asset_key, result.check_name) in wanted:
+            yield result
+
+
 def ledger_checks(tables: list[str]) -> dg.AssetChecksDefinition:
     """One check a raw record table: ledger, raw rows and rejected lines agree."""
     description = (
@@ -56,12 +66,15 @@ def ledger_checks(tables: list[str]) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(
         specs=[spec(EVERY_LINE, "raw", table, description) for table in tables],
         name="reconcile_ledger",
+        can_subset=True,
         pool=WRITER_POOL,
     )
-    def reconcile_ledger(warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
+    def reconcile_ledger(
+        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+    ) -> Iterator[dg.AssetCheckResult]:
         with retried_when_busy(), warehouse.at.connect() as connection:
             findings = audits.account_for_every_line(connection, tables)
-        yield from results(EVERY_LINE, "raw", findings)
+        yield from selected(context, results(EVERY_LINE, "raw", findings))
 
     return reconcile_ledger
 
@@ -77,16 +90,20 @@ def environment_checks(
         *(spec(wall(environment), environment, mart, stranger) for mart in marts),
     ]
 
-    @dg.multi_asset_check(specs=specs, name=f"audit_{environment}", pool=WRITER_POOL)
-    def audit(warehouse: WarehouseResource) -> Iterator[dg.AssetCheckResult]:
+    @dg.multi_asset_check(
+        specs=specs, name=f"audit_{environment}", can_subset=True, pool=WRITER_POOL
+    )
+    def audit(
+        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+    ) -> Iterator[dg.AssetCheckResult]:
         with retried_when_busy(), warehouse.at.connect(marts=[environment]) as connection:
             kept = audits.compare_staged_with_raw(connection, environment, event_tables)
             apart = audits.find_strangers(connection, environment, marts)
             outcomes = {STAGED: holds(kept), wall(environment): holds(apart)}
             builds.note_gates(connection, environment, outcomes)
         staged_findings = [Finding(f"stg_{f.table}", f.is_passed, f.numbers) for f in kept]
-        yield from results(STAGED, f"{environment}_staging", staged_findings)
-        yield from results(wall(environment), environment, apart)
+        yield from selected(context, results(STAGED, f"{environment}_staging", staged_findings))
+        yield from selected(context, results(wall(environment), environment, apart))
 
     return audit
 

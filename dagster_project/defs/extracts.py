@@ -10,7 +10,7 @@ from logging import WARNING
 
 import dagster as dg
 
-from dagster_project import catalog, dbt_runner, reporting
+from dagster_project import builds, catalog, dbt_runner, reporting, worklist
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from dagster_project.progress import sayer
@@ -24,6 +24,7 @@ def raw_specs(descriptions: dict[str, str]) -> list[dg.AssetSpec]:
             ["raw", table],
             group_name="raw",
             description=descriptions.get(table) or None,
+            skippable=True,
             kinds={"duckdb", "table" if table in catalog.BOOKKEEPING_TABLES else "file"},
         )
         for table in sorted({*descriptions, *catalog.BOOKKEEPING_TABLES})
@@ -51,7 +52,13 @@ def extracts() -> dg.Definitions:
                 clock=datetime.now(UTC),
                 on_file=progress.add,
             )
+            is_idle = not report.files and worklist.all_built(
+                warehouse.at, builds.read_inputs(connection)
+            )
         progress.finish()
+        if is_idle:
+            sayer(context.log)("nothing new since the last publish")
+            return
         for spec in specs:
             files = [file for file in report.files if file.table_name == spec.key.path[-1]]
             yield dg.MaterializeResult(

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
-from dagster_project import builds, catalog, dbt_runner, snapshots
+from dagster_project import builds, catalog, dbt_runner, worklist
 from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
 from dagster_project.progress import sayer
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
@@ -39,9 +39,7 @@ def begin(at: Warehouse, environment: str, build_id: str) -> tuple[builds.Inputs
     """Note that a build begins: (its inputs, whether all is computed anew); None if not needed."""
     with at.connect() as connection:
         inputs = builds.read_inputs(connection)
-        published = snapshots.current_version(at.published_folder(environment))
-        digest = published.digest if published else None
-        if not builds.needs_build(digest, inputs, at.marts_file(environment).exists()):
+        if not worklist.needs_build(at, environment, inputs):
             return None
         is_full_refresh = builds.needs_full_refresh(
             builds.read_build(connection, environment), inputs

@@ -4,21 +4,17 @@ Belongs here: jobs, schedules, the sensor of the landing folder, the executor. D
 here: what a step does (the other files of this folder).
 """
 
-import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import dagster as dg
 
+from dagster_project import worklist
 from dagster_project.defs.publish import PUBLISHED_TAG
-from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from dagster_project.warehouse import ENVIRONMENTS, Warehouse, WarehouseBusyError
 
 RAW = dg.AssetSelection.groups("raw")
-# Names of files that are still being written; see the landing contract.
-UNFINISHED_SUFFIXES = (".tmp", ".part")
-
 run = dg.define_asset_job(
     "run",
     selection=dg.AssetSelection.all(),
@@ -29,42 +25,34 @@ land = dg.define_asset_job(
 )
 environment_jobs = [
     dg.define_asset_job(
-        f"build_{name}",
-        selection=dg.AssetSelection.assets(dg.AssetKey(["published", name])).upstream() - RAW,
+        f"refresh_{name}",
+        selection=dg.AssetSelection.groups(
+            f"{name}_seeds", f"{name}_staging", f"{name}_intermediate", name
+        )
+        | dg.AssetSelection.assets(["published", name]),
         description=f"Build, check and publish {name} from what has landed.",
     )
     for name in ENVIRONMENTS
 ]
 
+
 # A missed tick is not caught up, and need not be: a run drains all that is pending.
-hourly = dg.ScheduleDefinition(
-    name="hourly",
+@dg.schedule(
     job=run,
     cron_schedule="7 * * * *",
     execution_timezone="UTC",
-    description="Whatever arrived within the hour; idle, it costs a few seconds.",
+    description="Whatever arrived within the hour; nothing when nothing did.",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-
-
-def files_at_rest(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Every file that may be landed, as (path, bytes, modification time in ns), sorted by path."""
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
-        for name in sorted(names):
-            if not name.startswith((".", "_")) and not name.endswith(UNFINISHED_SUFFIXES):
-                path = Path(root, name)
-                stat = path.stat()
-                yield str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns
-
-
-def landing_digest(folder: Path) -> str | None:
-    """A fingerprint of the folder's listing; None when there is no file to land."""
-    digest, count = hashlib.sha256(), 0
-    for entry in files_at_rest(folder):
-        digest.update(repr(entry).encode())
-        count += 1
-    return digest.hexdigest() if count else None
+def hourly() -> dg.RunRequest | dg.SkipReason:
+    """Ask for a run unless it would change nothing."""
+    at = Warehouse.from_environment()
+    try:
+        is_idle = worklist.is_idle(replace(at, lock_seconds=0))
+    except WarehouseBusyError:
+        # somebody is writing: what they leave undone is for the run that waits in the queue
+        is_idle = False
+    return dg.SkipReason("nothing new since the last publish") if is_idle else dg.RunRequest()
 
 
 @dg.sensor(
@@ -75,7 +63,7 @@ def landing_digest(folder: Path) -> str | None:
 )
 def new_extracts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Two listings that agree are needed: a folder that is still filling up is left to fill up."""
-    digest = landing_digest(Warehouse.from_environment().landing)
+    digest = worklist.landing_digest(Warehouse.from_environment().landing)
     seen, _, asked = (context.cursor or ":").partition(":")
     if digest is None or digest == asked:
         return dg.SkipReason("nothing new in the landing folder")
@@ -118,7 +106,11 @@ def forget_old_runs(context: dg.OpExecutionContext) -> None:
     )
     records = context.instance.get_run_records(finished)
     runs = [
-        (record.dagster_run.run_id, record.create_timestamp, PUBLISHED_TAG in record.dagster_run.tags)
+        (
+            record.dagster_run.run_id,
+            record.create_timestamp,
+            PUBLISHED_TAG in record.dagster_run.tags,
+        )
         for record in records
     ]
     for run_id in forgettable(runs, datetime.now(UTC)):

@@ -1,0 +1,51 @@
+# Thin verbs over python, dbt, dagster and pytest. `make help` lists them.
+# Settings are environment variables: ROLLCALL_HOME, ROLLCALL_LANDING, ROLLCALL_ENGINE.
+# GNU make turns every failure into exit code 2; `.venv/bin/python -m dagster_project.run` keeps
+# 0, 1 and 2 apart.
+
+PYTHON ?= python3.11
+PORT ?= 3000
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# What `make sql` runs, and where; passed through the environment, so that quotes survive.
+export QUERY ENVIRONMENT BUILD
+
+.DEFAULT_GOAL := help
+.PHONY: help run test ui sql demo clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## land what is new, build, check and publish both environments, once
+	@$(BIN)/python -m dagster_project.run
+
+test: $(INSTALLED) ## linters, types and tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint dbt_project
+	$(BIN)/pytest
+
+ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)
+	@$(BIN)/python -m dagster_project.ui --port $(PORT)
+
+sql: $(INSTALLED) ## a prompt on what is published, or QUERY="…" (ENVIRONMENT=sandbox, BUILD=1)
+	@$(BIN)/python -m dagster_project.sql
+
+demo: $(INSTALLED) ## demo extracts in the folder OUT=…
+	@test -n "$(OUT)" || { echo "make demo: name a folder: make demo OUT=folder" >&2; exit 2; }
+	@$(BIN)/python -m simulator --out "$(OUT)"
+
+clean: ## remove caches; data under ROLLCALL_HOME stays
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target dbt_project/logs logs
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# pip brings uv, uv brings the rest (8 s instead of 44): both from locks with hashes.
+$(INSTALLED): requirements.lock .ci/uv.lock
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
+	@echo "Installing into $(VENV), once"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .ci/uv.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
+	@touch $@

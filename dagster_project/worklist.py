@@ -1,0 +1,74 @@
+"""What a run would have to do, found out without doing it.
+
+Belongs here: the listing of the landing folder, the comparison with the ledger, the question
+whether anything is new. Does not belong here: landing (landing/), the decision what to build from
+which inputs (builds.py).
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from dagster_project import builds, snapshots
+from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+
+# Names of files that are still being written; see the landing contract.
+UNFINISHED_SUFFIXES = (".tmp", ".part")
+
+
+def files_at_rest(folder: Path) -> Iterator[tuple[str, int, int]]:
+    """Every file that may be landed, as (path, bytes, modification time in ns), sorted by path."""
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        for name in sorted(names):
+            if not name.startswith((".", "_")) and not name.endswith(UNFINISHED_SUFFIXES):
+                path = Path(root, name)
+                stat = path.stat()
+                yield str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns
+
+
+def landing_digest(folder: Path) -> str | None:
+    """A fingerprint of the folder's listing; None when there is no file to land."""
+    digest, count = hashlib.sha256(), 0
+    for entry in files_at_rest(folder):
+        digest.update(repr(entry).encode())
+        count += 1
+    return digest.hexdigest() if count else None
+
+
+def is_idle(at: Warehouse) -> bool:
+    """Whether a run would change nothing: each file is in the ledger as it is, all is published.
+
+    Costs a listing of the folder, one query and 10 ms for the code's fingerprint; a Dagster run of
+    everything writes a planned event for every asset and check first, about 10 ms each.
+    Raises WarehouseBusyError.
+    """
+    if not at.build_file.exists() or not at.landing.is_dir():
+        return False
+    with at.connect() as connection:
+        try:
+            inputs = builds.read_inputs(connection)
+            landed = set(
+                connection.execute("select path, bytes, mtime_ns from raw.landed_files").fetchall()
+            )
+        except duckdb.CatalogException:
+            # killed before the first landing
+            return False
+    if not landed.issuperset(files_at_rest(at.landing)):
+        return False
+    return all_built(at, inputs)
+
+
+def all_built(at: Warehouse, inputs: builds.Inputs) -> bool:
+    """Whether what is published of every environment has these inputs."""
+    return not any(needs_build(at, environment, inputs) for environment in ENVIRONMENTS)
+
+
+def needs_build(at: Warehouse, environment: str, inputs: builds.Inputs) -> bool:
+    """Whether an environment has to be built, given the inputs as they are."""
+    published = snapshots.current_version(at.published_folder(environment))
+    digest = published.digest if published else None
+    return builds.needs_build(digest, inputs, at.marts_file(environment).exists())

@@ -54,6 +54,7 @@ import duckdb
 
 from simulator.imperfections import SECRETS
 from simulator.world import Parameters
+from simulator.writing import quoted
 
 EVENT_TABLES = (
     "auth_events",
@@ -378,7 +379,8 @@ def answers(parameters: Parameters) -> dict[str, str]:
             sum(attempt_count - 1)::bigint as retry_count
             from webhooks_answer where not is_test group by all""",
         "campaign_messages": f"""select {SCOPE}, message_id, campaign_id, channel, delivery_state,
-            is_test from ({messages_sql("campaign_events", "message_id", ", campaign_id, channel")})""",
+            is_test
+            from ({messages_sql("campaign_events", "message_id", ", campaign_id, channel")})""",
         "campaigns_daily": f"""select {SCOPE}, campaign_id, channel, activity_date,
             count(*) as message_count,
             count(*) filter (was_sent) as sent_count,
@@ -502,6 +504,5 @@ def tables(connection: duckdb.DuckDBPyConnection, landing: dict[str, Counter[str
 def export(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     """Write a query's rows, ordered by all columns, as Parquet."""
     connection.execute(
-        f"copy (select * from ({query}) order by all) to '{str(path).replace(chr(39), chr(39) * 2)}'"
-        " (format parquet)"
+        f"copy (select * from ({query}) order by all) to '{quoted(path)}' (format parquet)"
     )

@@ -50,7 +50,7 @@ MIXED_SUFFIXES = {
 }
 # the answer key keeps every intended event in memory: about 0.6 kB each
 LARGEST_ANSWERED = 5_000_000
-EVENTS_AT_ONCE = 1_000_000
+EVENTS_AT_ONCE = 500_000
 
 
 class UsageError(ValueError):
@@ -103,6 +103,7 @@ def generate(  # noqa: PLR0913
     answered = with_answer_key if with_answer_key is not None else events <= LARGEST_ANSWERED
     connection = duckdb.connect(":memory:")
     try:
+        connection.execute("set enable_progress_bar = false")
         create_world(connection, parameters)
         run = Run(connection, parameters, out, file_format, answered and only is None)
         for span in spans(parameters, only):
@@ -189,9 +190,7 @@ class Run:
         for table, query in DAILY.items():
             self.make("intended", query(parameters, span))
             self.keep("intended", table)
-            self.make(
-                "records", records_sql("parquet" if self.file_format == "parquet" else "jsonl")
-            )
+            self.make_records(span, "parquet" if self.file_format == "parquet" else "jsonl")
             for day in span.days:
                 name = str(EPOCH + timedelta(days=day))
                 suffix = self.daily_suffix(table, day)
@@ -220,7 +219,7 @@ class Run:
             self.make("intended", event_query(parameters, span))
             self.keep("intended", table)
             suffix = MIXED_SUFFIXES[table] if self.file_format == "mixed" else self.file_format
-            self.make("records", records_sql(suffix.split(".")[0]))
+            self.make_records(span, suffix.partition(".")[0])
             self.write_file(table, name, suffix)
             if table == "campaign_events":
                 self.write_redelivery(table, name, suffix)
@@ -261,7 +260,7 @@ class Run:
             f"create or replace temp view chosen as select * from records where {condition}"
         )
         path = self.out / table / f"{name}.{suffix}"
-        write_records(self.connection, "chosen", suffix.split(".")[0], path)
+        write_records(self.connection, "chosen", suffix.partition(".")[0], path)
         counts = self.connection.execute(
             "select disposition, count(*) from chosen group by all"
         ).fetchall()
@@ -276,7 +275,7 @@ class Run:
             f" where disposition = 'accepted' and {REDELIVERED} and {condition}"
         )
         path = self.out / table / "redelivered" / f"{name}.{suffix}"
-        write_records(self.connection, "chosen", suffix.split(".")[0], path)
+        write_records(self.connection, "chosen", suffix.partition(".")[0], path)
         lines = self.connection.execute("select count(*) from chosen").fetchall()[0][0]
         self.report.count(table, [("duplicate", lines)])
 
@@ -302,6 +301,14 @@ class Run:
     def make(self, name: str, query: str) -> None:
         """Replace a temporary table."""
         self.connection.execute(f"create or replace temp table {name} as {query}")
+
+    def make_records(self, span: Span, file_format: str) -> None:
+        """Replace the view `records`; its rows are kept where many files are made of them."""
+        query = records_sql(file_format)
+        if span.first < span.last:
+            self.make("record_rows", query)
+            query = "select * from record_rows"
+        self.connection.execute(f"create or replace temp view records as {query}")
 
     def keep(self, name: str, table: str | None = None) -> None:
         """Add a temporary table's rows to the truth that the answer key is computed from."""

@@ -58,6 +58,12 @@ ENVELOPE = (
     "data",
 )
 
+OPTIONAL = (
+    *ENVELOPE[ENVELOPE.index("user_id") : ENVELOPE.index("is_test")],
+    "ip",
+    "user_agent",
+)
+
 
 def records_sql(file_format: str) -> str:
     """Return the SELECT of files' records from `intended`: a JSON `line`, or the envelope as text.
@@ -71,8 +77,9 @@ def records_sql(file_format: str) -> str:
         columns = f"received_at, id, disposition, row_key, file_date, {line_sql()} as line"
     kind = f"[{', '.join(map(str, kinds))}][1 + ((row_key // 250) % {len(kinds)})::bigint]"
     reasons = " ".join(f"when {number} then '{reason}'" for number, reason in REASONS.items())
+    # not materialized: the copies are a few rows in a hundred
     return f"""
-with spoiled as (
+with spoiled as not materialized (
     select
         id,
         type,
@@ -95,13 +102,16 @@ with spoiled as (
         ip,
         case when row_key % 300 = 5 then coalesce(user_agent, 'curl/8.5.0') || ' Authorization: '
             || '{SECRETS[0]}' else user_agent end as user_agent,
-        '{{' || concat_ws(
-            ',',
-            nullif(data, ''),
-            case when row_key % 300 = 6 then '"token":"{SECRETS[1]}"' end,
-            case when row_key % 300 = 6 then '"referrer":"{SECRETS[2]}"' end,
-            case when row_key % 200 = 7 then '"experiment":"blue"' end
-        ) || '}}' as data,
+        case
+            when row_key % 300 <> 6 and row_key % 200 <> 7 then '{{' || data || '}}'
+            else '{{' || concat_ws(
+                ',',
+                nullif(data, ''),
+                case when row_key % 300 = 6 then '"token":"{SECRETS[1]}"' end,
+                case when row_key % 300 = 6 then '"referrer":"{SECRETS[2]}"' end,
+                case when row_key % 200 = 7 then '"experiment":"blue"' end
+            ) || '}}'
+        end as data,
         case when row_key % 200 = 7 then 42 end as client_build,
         row_key,
         cast(received_at as date) as file_date,
@@ -123,8 +133,9 @@ broken as (
 ),
 wrong as (
     select * exclude (kind) replace (
-        case when kind = 3 and row_key % 2 = 0 then null else 'bad_' || id end as id,
-        case when kind = 3 and row_key % 2 = 1 then null else workspace_id end as workspace_id,
+        -- an empty required field is a missing one
+        case when kind = 3 and row_key % 2 = 0 then '' else 'bad_' || id end as id,
+        case when kind = 3 and row_key % 2 = 1 then '' else workspace_id end as workspace_id,
         case when kind = 0 then 'unheard.of' else type end as type,
         case kind
             when 1 then left(occurred_at, 19) || '+518:00'
@@ -154,19 +165,21 @@ REDELIVERED = "row_key % 20 = 2"
 
 def line_sql() -> str:
     """Return the expression of a record's JSON text; a record of invalid JSON is cut in half."""
-    fields = []
-    for field in ENVELOPE:
-        if field == "received_at":
-            fields.append("'\"received_at\":\"' || rfc3339(received_at) || '\"'")
-        elif field == "is_test":
-            # absent means false; both spellings occur
-            fields.append("case when is_test or row_key % 5 = 0 then '\"is_test\":' || is_test end")
-        elif field == "data":
-            fields.append("'\"data\":' || data")
-        else:
-            fields.append(f"'\"{field}\":\"' || {field} || '\"'")
-    fields.append("'\"client_build\":' || client_build")
-    text = "'{' || concat_ws(',', " + ", ".join(fields) + ") || '}'"
+    required = '\'{"id":"\', id, \'","type":"\', type, \'","occurred_at":"\', occurred_at'
+    for field in ("environment", "workspace_id", "project_id"):
+        required += f', \'","{field}":"\', {field}'
+    required += ', \'","received_at":"\', rfc3339(received_at), \'"\''
+    optional = ", ".join(f"',\"{field}\":\"' || {field} || '\"'" for field in OPTIONAL)
+    # concat leaves nulls out; is_test absent means false, and both spellings occur
+    text = f"""concat(
+        {required},
+        {optional},
+        case when is_test then ',"is_test":true' when row_key % 5 = 0 then ',"is_test":false' end,
+        case when client_build is not null then ',"client_build":' || client_build end,
+        ',"data":',
+        data,
+        '}}'
+    )"""
     return (
         f"case when disposition = 'invalid_json' then left({text}, 60 + row_key::bigint % 60)"
         f" else {text} end"

@@ -1,4 +1,4 @@
-"""What follows from visits or comes on its own: memberships, webhooks, mail, points, notices, views.
+"""What comes beside visits: memberships, webhooks, mail, points, notices, page views.
 
 Here: SQL text, one SELECT a table, of the intended events received in a span of days; a function
 of the cast and those days. Not here: visits and machine traffic (`traffic`), spoiling
@@ -44,26 +44,29 @@ def things_sql(parameters: Parameters, span: Span, share: float, salt: int) -> s
     )
     return f"""
     select
-        keyed.*,
-        projects.* exclude (name),
+        placed.*,
         people.user_id,
         people.user_no,
     from (
         select
-            day,
-            thing_count,
-            i,
-            case when i % 11 = 10 then 'sandbox' else 'production' end as environment,
-            mix(mix({parameters.seed_key}::ubigint + day::ubigint * 668265263::ubigint
-                + {salt}::ubigint) + i::ubigint) as thing_key,
-        from (values {days}) as listed(day, thing_count)
-        cross join unnest(range(thing_count)) as numbers(i)
-    ) as keyed
-    inner join slots on pick(thing_key, 1, 128) = slots.slot
-    inner join projects on slots.project_no = projects.project_no
+            keyed.*,
+            places.* exclude (slot, name),
+            (thing_key % people_count)::bigint as recipient,
+        from (
+            select
+                day,
+                thing_count,
+                i,
+                case when i % 11 = 10 then 'sandbox' else 'production' end as environment,
+                mix(mix({parameters.seed_key}::ubigint + day::ubigint * 668265263::ubigint
+                    + {salt}::ubigint) + i::ubigint) as thing_key,
+            from (values {days}) as listed(day, thing_count)
+            cross join unnest(range(thing_count)) as numbers(i)
+        ) as keyed
+        inner join places on pick(thing_key, 1, 128) = places.slot
+    ) as placed
     inner join people
-        on projects.project_no = people.project_no
-        and thing_key % people.people_count = people.rank
+        on placed.project_no = people.project_no and placed.recipient = people.rank
 """
 
 
@@ -214,8 +217,8 @@ sent as (
         case when outcome = 'failed' then md5('wh' || day || i) end as trace_id,
         i % 120 = 17 as is_test,
         'dlv_' || day || '_' || i as delivery_id,
-        endpoints[1 + (thing_key % 2)::bigint] as endpoint_id,
-        ['user.created', 'session.revoked', 'membership.added'][1 + ((thing_key >> 9) % 3)::bigint]
+        one_of(endpoints, thing_key) as endpoint_id,
+        one_of(['user.created', 'session.revoked', 'membership.added'], thing_key >> 9)
             as event_type,
         attempt::bigint as attempt,
         outcome,
@@ -283,7 +286,8 @@ stated as (
         instant(occurred) as occurred_at,
         -- out of order: one event in 25 arrives hours after those that followed it
         instant(occurred + case
-            when row_key % 25 = 3 and occurred // {DAY} + 1 <= {parameters.last_day} then 21600000000
+            when row_key % 25 = 3 and occurred // {DAY} + 1 <= {parameters.last_day}
+                then 21600000000
             when row_key % 60 = 7 and occurred // {DAY} + 3 <= {parameters.last_day}
                 then 259200000000
             else 700000
@@ -322,7 +326,7 @@ sent as (
         'cmp_' || substr(project_id, 5) || '_' || day // 7 || case when thing_key % 40 = 5
             then '_test' else '' end as campaign_id,
         'msg_' || day || '_' || i as message_id,
-        ['email', 'email', 'email', 'sms'][1 + ((thing_key >> 8) % 4)::bigint] as channel,
+        one_of(['email', 'email', 'email', 'sms'], thing_key >> 8) as channel,
         row_key,
     from stated
 )
@@ -350,7 +354,7 @@ def notification_events_sql(parameters: Parameters, span: Span) -> str:
 {states_sql(things, "no", states, parameters)},
 routed as (
     select *, unnest(case when i % 5 = 2 then ['email', 'push']
-        else [['email', 'sms', 'push', 'in_app'][1 + ((thing_key >> 8) % 4)::bigint]] end) as channel
+        else [one_of(['email', 'sms', 'push', 'in_app'], thing_key >> 8)] end) as channel
     from stated
 ),
 sent as (
@@ -425,7 +429,7 @@ sent as (
             when type like 'points.%' then 5 * (1 + pick(thing_key, 5, 40))
         end as points,
         case when type = 'tier.changed'
-            then ['bronze', 'silver', 'gold'][1 + ((thing_key >> 7) % 3)::bigint]
+            then one_of(['bronze', 'silver', 'gold'], thing_key >> 7)
         end as tier,
         case when type = 'reward.claimed' then 'rwd_' || thing_key % 9 end as reward_id,
         case when i % 3 = 0 then 'mem_' || user_no * 4 end as membership_id,
@@ -482,7 +486,7 @@ select
         else 'page'
     end as kind,
     -- dates of the range: 1 to 31, the last of them the day of viewing
-    [1, 7, 8, 14, 31][1 + ((thing_key >> 6) % 5)::bigint] as date_count,
+    one_of([1, 7, 8, 14, 31], thing_key >> 6) as date_count,
     instant((day - date_count + 1) * {DAY}) as range_start_at,
     instant((day + 1) * {DAY} - 1000) as range_end_at,
     case when date_count <= 7 then 'hour' else 'day' end as interval_word,

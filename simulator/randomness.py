@@ -25,6 +25,8 @@ create or replace temp macro draw(key, salt) as
     mix(key + salt::ubigint * 2654435769::ubigint);
 create or replace temp macro share(key, salt) as draw(key, salt) / 4294967296.0;
 create or replace temp macro pick(key, salt, n) as (draw(key, salt) % n::ubigint)::bigint;
+create or replace temp macro one_of(choices, number) as
+    choices[1 + (number % len(choices)::ubigint)::bigint];
 create or replace temp macro instant(microseconds) as make_timestamp(microseconds);
 create or replace temp macro rfc3339(t) as replace(t::varchar, ' ', 'T') || 'Z';
 """

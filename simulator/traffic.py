@@ -268,7 +268,8 @@ select
     * exclude (closing),
     -- without an id, a close on another day than its session's last event is left out
     case
-        when not has_session_id and closing <> 'too_late' and closing_at // {DAY} > last_event // {DAY}
+        when not has_session_id and closing <> 'too_late'
+            and closing_at // {DAY} > last_event // {DAY}
             then null
         else closing
     end as closing,
@@ -397,21 +398,21 @@ detailed as (
     select
         *,
         case when type = 'session.revoked'
-            then ['password_changed', 'lost_device', 'policy', 'suspicious'][1 + (row_key % 4)::bigint]
+            then one_of(['password_changed', 'lost_device', 'policy', 'suspicious'], row_key)
         end as reason,
         case when type = 'session.revoked'
-            then ['user', 'admin', 'system'][1 + (row_key % 3)::bigint]
+            then one_of(['user', 'admin', 'system'], row_key)
         end as revoked_by_kind,
         case when type = 'metric.logged'
-            then ['csat', 'page_seconds', 'feedback'][1 + ((row_key >> 8) % 3)::bigint]
+            then one_of(['csat', 'page_seconds', 'feedback'], row_key >> 8)
         end as name,
         case when type like 'journey.%' then 'jrn_' || visit_id end as journey_id,
         case when type like 'journey.%'
-            then ['onboarding', 'checkout', 'invite_team'][1 + (visit_key % 3)::bigint]
+            then one_of(['onboarding', 'checkout', 'invite_team'], visit_key)
         end as journey_name,
         case when type = 'journey.step' then (1 + row_key % 4)::varchar end as step_name,
         case when type = 'action.run'
-            then ['search', 'export', 'share', 'save'][1 + ((row_key >> 9) % 4)::bigint]
+            then one_of(['search', 'export', 'share', 'save'], row_key >> 9)
         end as action_name,
     from together
 ),
@@ -423,7 +424,7 @@ measured as (
             when 'page_seconds' then ((row_key >> 12) % 4000) / 8.0
         end as numeric_value,
         case when name = 'feedback'
-            then ['great', 'fine', '7', 'too slow'][1 + ((row_key >> 12) % 4)::bigint]
+            then one_of(['great', 'fine', '7', 'too slow'], row_key >> 12)
         end as text_value,
         case name when 'page_seconds' then 's' end as unit,
     from detailed
@@ -510,6 +511,11 @@ with pairs as (
     from (values {parts}) as parts(begin_day, part)
     cross join range({count}) as numbers(pair)
     where begin_day between {parameters.first_day} and {parameters.last_day}
+),
+placed as (
+    select pairs.*, places.*, (pair_key % people_count)::bigint as rank
+    from pairs
+    inner join places on pick(pair_key, 51, 128) = places.slot
 )
 select
     'se_l' || begin_day || '_' || pair || '_' || part as id,
@@ -520,8 +526,8 @@ select
     instant((begin_day + 2 * part) * {DAY} + 36000000000 + pair * 1000) as occurred_at,
     instant((begin_day + 2 * part) * {DAY} + 36000500000 + pair * 1000) as received_at,
     'production' as environment,
-    projects.workspace_id,
-    projects.project_id,
+    placed.workspace_id,
+    placed.project_id,
     people.user_id,
     'ses_l' || begin_day || '_' || pair || case when pair % 2 = 1 then '_' || part else '' end
         as session_id,
@@ -546,11 +552,8 @@ select
     row_key,
     'l' || begin_day || '_' || pair || case when pair % 2 = 1 then '_' || part else '' end
         as visit_session,
-from pairs
-inner join slots on pick(pair_key, 51, 128) = slots.slot
-inner join projects on slots.project_no = projects.project_no
-inner join people
-    on projects.project_no = people.project_no and pair_key % people.people_count = people.rank
+from placed
+inner join people on placed.project_no = people.project_no and placed.rank = people.rank
 """
 
 
@@ -561,7 +564,7 @@ def auth_events_sql(parameters: Parameters, span: Span) -> str:
     """
     attack_count = parameters.attack_size if parameters.attack_day in span.days else 0
     return f"""
-with slots_of_visits as (
+with steps as (
     select
         visits.*,
         slot,
@@ -615,7 +618,7 @@ visited as (
         row_key,
         -- a few devices have a clock that runs hours ahead
         row_key % 149 = 7 and lag = 0 as is_ahead,
-    from slots_of_visits
+    from steps
 ),
 exchanges as (
     select
@@ -623,21 +626,24 @@ exchanges as (
         i,
         mix(mix({parameters.seed_key}::ubigint + day::ubigint * 668265263::ubigint + 3::ubigint)
             + i::ubigint * 16::ubigint) as row_key,
+        (row_key % robot_count)::bigint as robot,
     from machines
     cross join unnest(range((event_count + 15) // 16)) as numbers(i)
+    cross join (select count(*)::ubigint as robot_count from robots) as counted
 ),
 exchanged as (
     select
         'au_x' || exchanges.day || '_' || i as id,
         'token_exchange' as type,
-        exchanges.day * {DAY} + pick(row_key, 61, 86380) * 1000000 + pick(row_key, 62, 1000000) as occurred,
+        exchanges.day * {DAY} + pick(row_key, 61, 86380) * 1000000
+            + pick(row_key, 62, 1000000) as occurred,
         occurred + 20000 + pick(row_key, 63, 2500000) as received,
         'production' as environment,
         workspace_id,
         project_id,
         user_id,
         null::varchar as session_id,
-        services[1 + ((row_key >> 5) % 2)::bigint] as service_id,
+        one_of(services, row_key >> 5) as service_id,
         null::varchar as trace_id,
         null::varchar as impersonator_id,
         false as is_test,
@@ -650,19 +656,24 @@ exchanged as (
         row_key,
         false as is_ahead,
     from exchanges
-    inner join robots on row_key % (select count(*) from robots) = robots.rank
+    inner join robots on exchanges.robot = robots.rank
 ),
 attempts as (
     select
         i,
         mix(mix({parameters.seed_key}::ubigint + 404::ubigint) + i::ubigint) as row_key,
+        (row_key % people_count)::bigint as victim,
     from range({attack_count}) as numbers(i)
+    cross join (
+        select count(*)::ubigint as people_count from people where project_no = 0
+    ) as counted
 ),
 stuffed as (
     select
         'au_stuffing_' || i as id,
         'login' as type,
-        {parameters.attack_day} * {DAY} + 10800000000 + pick(row_key, 64, 3590) * 1000000 + i as occurred,
+        {parameters.attack_day} * {DAY} + 10800000000 + pick(row_key, 64, 3590) * 1000000
+            + i as occurred,
         occurred + 30000 as received,
         'production' as environment,
         projects.workspace_id,
@@ -674,7 +685,7 @@ stuffed as (
         null::varchar as impersonator_id,
         false as is_test,
         '203.0.113.' || (row_key % 7) as ip,
-        ['python-requests/2.31.0', 'curl/8.5.0', 'Go-http-client/2.0'][1 + (row_key % 3)::bigint]
+        one_of(['python-requests/2.31.0', 'curl/8.5.0', 'Go-http-client/2.0'], row_key)
             as user_agent,
         case when i % 40 = 0 then 'success' else 'failure' end as outcome,
         null::varchar as provider,
@@ -684,8 +695,7 @@ stuffed as (
         false as is_ahead,
     from attempts
     inner join projects on projects.project_no = 0
-    inner join people
-        on people.project_no = 0 and row_key % people.people_count = people.rank
+    inner join people on people.project_no = 0 and attempts.victim = people.rank
 ),
 together as (
     select * from visited
@@ -776,12 +786,15 @@ polled as (
         projects.project_id,
         null::varchar as user_id,
         null::varchar as session_id,
-        case when row_key % 5 < 3 then projects.services[1 + ((row_key >> 5) % 2)::bigint] end as service_id,
-        case when row_key % 10 > 0 then projects.api_keys[1 + ((row_key >> 8) % 3)::bigint] end as api_key_id,
+        case when row_key % 5 < 3 then one_of(projects.services, row_key >> 5) end as service_id,
+        case when row_key % 10 > 0 then one_of(projects.api_keys, row_key >> 8) end as api_key_id,
         null::varchar as impersonator_id,
         (row_key >> 3) % 100 = 1 as is_test,
         '192.0.2.' || ((row_key >> 6) % 256) as ip,
-        ['python-requests/2.32.3', 'Go-http-client/2.0', 'axios/1.7.2', 'okhttp/4.12.0'][1 + ((row_key >> 9) % 4)::bigint] as user_agent,
+        one_of(
+            ['python-requests/2.32.3', 'Go-http-client/2.0', 'axios/1.7.2', 'okhttp/4.12.0'],
+            row_key >> 9
+        ) as user_agent,
         case when i % 53 > 2 then 'api.request'
             else ['app.published', 'app.error', 'app.import_finished'][1 + i % 53]
         end as type,
@@ -799,10 +812,10 @@ answered as (
         *,
         type = 'api.request' as is_request,
         case when is_request
-            then ['GET', 'GET', 'GET', 'POST', 'POST', 'PATCH', 'DELETE', 'GET'][1 + (row_key % 8)::bigint]
+            then one_of(['GET', 'GET', 'GET', 'POST', 'POST', 'PATCH', 'DELETE', 'GET'], row_key)
         end as method,
         case when is_request
-            then ['/v1/items', '/v1/orders', '/v1/users', '/v1/search'][1 + ((row_key >> 11) % 4)::bigint]
+            then one_of(['/v1/items', '/v1/orders', '/v1/users', '/v1/search'], row_key >> 11)
         end as route,
         case
             when not is_request then null
@@ -818,7 +831,7 @@ answered as (
         end as latency,
         case when is_request and (row_key >> 17) % 10 = 0 then (row_key >> 17) % 200 = 0 end
             as safety_flagged,
-        case when safety_flagged then ['spam', 'self_harm', 'malware'][1 + (row_key % 3)::bigint] end
+        case when safety_flagged then one_of(['spam', 'self_harm', 'malware'], row_key) end
             as safety_category,
     from together
     where {within(span)}

@@ -28,8 +28,12 @@ NAMESPACE = uuid.UUID("6f2f9a52-61c4-5f0e-9f0f-52a1c7d3b8e4")
 SLOTS = 128
 # of all events: what a user's visit does not make and machines do not fill up
 MESSAGES_SHARE = 0.128
-USERS_PER_EVENT_AND_DAY = 0.19
-SMALLEST_CAST = 60
+# visits a user makes a day, and once for signing up (counted over 1 to 120 days)
+VISITS_A_DAY = 0.245
+VISITS_ONCE = 0.55
+# with the 14 events of a visit about half of all events are people's
+VISITS_PER_EVENT = 0.042
+SMALLEST_CAST = 24
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,8 @@ class Parameters:
     @property
     def user_count(self) -> int:
         """Number of users in the cast."""
-        return max(SMALLEST_CAST, round(self.events * USERS_PER_EVENT_AND_DAY / self.days))
+        visits = VISITS_A_DAY * self.days + VISITS_ONCE
+        return max(SMALLEST_CAST, round(self.events * VISITS_PER_EVENT / visits))
 
     @property
     def attack_day(self) -> int:
@@ -389,13 +394,20 @@ create temp table people as
 select
     project_no,
     row_number() over (partition by project_no order by user_no) - 1 as rank,
-    count(*) over (partition by project_no) as people_count,
     user_id,
     user_no,
     ip,
     user_agent,
 from seats
 where place = 0 and kind = 'human' and not is_in_merge;
+
+-- where something may happen: a rank drawn below people_count joins to one of the people
+create temp table places as
+select slots.slot, projects.*, counted.people_count
+from slots
+inner join projects on slots.project_no = projects.project_no
+inner join (select project_no, count(*) as people_count from people group by project_no) as counted
+    on slots.project_no = counted.project_no;
 
 create temp table robots as
 select row_number() over (order by user_no) - 1 as rank, seats.*

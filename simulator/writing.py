@@ -15,7 +15,7 @@ from backports import zstd
 
 from simulator.imperfections import ENVELOPE
 
-ORDER = ("received_at", "id", "disposition", "row_key")
+ORDER = ("received_at", "row_key", "disposition")
 CHUNK = 1 << 20
 
 

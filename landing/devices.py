@@ -8,8 +8,7 @@ agent is classified once, when it first lands.
 import functools
 import re
 
-from ua_parser import DefaultedResult, Parser
-from ua_parser import parser as default_parser
+from ua_parser import parse
 
 UNKNOWN = "Unknown"
 
@@ -49,16 +48,11 @@ _DESKTOP_SYSTEMS = {"Windows", "Mac OS X", "Linux", "Ubuntu", "Chrome OS", "Fedo
                     "Mint", "CentOS", "Arch Linux", "Mac OS"}
 
 
-@functools.cache
-def _parser() -> Parser:
-    return default_parser
-
-
 @functools.lru_cache(maxsize=65_536)
 def device_class(user_agent: str) -> str:
     """One of Desktop Phone Tablet TV Console Watch Robot Other Unknown."""
     text = user_agent[:2000]
-    parsed: DefaultedResult = _parser()(text).with_defaults()
+    parsed = parse(text).with_defaults()
     family, system, device = (
         parsed.user_agent.family,
         parsed.os.family,

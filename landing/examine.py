@@ -95,7 +95,10 @@ class Examiner:
         """
         try:
             record = parse(text)
-            clean = self.rules.redact(record, found, values=not values_clean)
+            plain = ""
+            if not values_clean:
+                plain = orjson.dumps(record).decode() if "\\" in text else text
+            clean = self.rules.redact(record, plain, found)
             if clean is not record:
                 for key in self._identifiers(record):
                     if record.get(key) != clean.get(key):

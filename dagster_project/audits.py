@@ -10,17 +10,6 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-# Raw tables that keep the books; all others hold records that came in files.
-BOOKKEEPING_TABLES = (
-    "landed_files",
-    "rejected_records",
-    "id_conflicts",
-    "duplicate_records",
-    "superseded_records",
-    "schema_drift",
-    "user_agents",
-)
-
 
 @dataclass(frozen=True)
 class Finding:

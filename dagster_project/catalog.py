@@ -1,4 +1,4 @@
-"""What there is, read from dbt's manifests: asset keys, marts, sources, staged event tables.
+"""What there is, read from dbt's manifests: asset paths, marts, sources, staged event tables.
 
 Belongs here: pure functions of a manifest, so that no list of models is kept by hand. Does not
 belong here: Dagster objects (defs/), how a manifest comes about (dbt_runner.py).
@@ -7,7 +7,7 @@ belong here: Dagster objects (defs/), how a manifest comes about (dbt_runner.py)
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dagster_project.audits import BOOKKEEPING_TABLES
+from landing import TABLES
 
 Manifest = Mapping[str, Any]
 
@@ -31,16 +31,17 @@ def marts(manifest: Manifest, environment: str) -> list[str]:
     )
 
 
-def staged_event_tables(manifest: Manifest, environment: str) -> list[str]:
-    """Raw tables of events that staging reads: those whose model stg_<table> keeps event ids."""
+def staged_event_tables(manifest: Manifest) -> list[str]:
+    """Raw tables of events, of which staging keeps one row each; sorted.
+
+    Entities are left out: staging keeps the newest of their versions.
+    """
     names = {model["name"] for model in models(manifest)}
-    return sorted(table for table in record_tables(manifest) if is_event_table(table, names))
-
-
-def is_event_table(table: str, model_names: set[str]) -> bool:
-    """Whether a raw table holds events that are staged; the others are entities."""
-    is_event = table.endswith("_events") or table == "webhook_deliveries"
-    return is_event and f"stg_{table}" in model_names
+    return sorted(
+        name
+        for name, table in TABLES.items()
+        if table.family != "entity" and f"stg_{name}" in names
+    )
 
 
 def sources(manifest: Manifest) -> dict[str, str]:
@@ -50,11 +51,6 @@ def sources(manifest: Manifest) -> dict[str, str]:
         for source in manifest["sources"].values()
         if source["schema"] == "raw"
     }
-
-
-def record_tables(manifest: Manifest) -> list[str]:
-    """Raw tables that hold records of extract files; sorted."""
-    return sorted(set(sources(manifest)) - set(BOOKKEEPING_TABLES))
 
 
 def with_tests_attached(manifest: Manifest) -> dict[str, Any]:

@@ -53,7 +53,10 @@ def cli(warehouse: Warehouse, environment: str) -> LocalDbt:
     """The command line of dbt for one environment."""
     os.environ.update(warehouse.variables())
     os.environ["DO_NOT_TRACK"] = "1"
-    return LocalDbt(project_dir=project(warehouse, environment), dbt_executable=str(DBT_EXECUTABLE))
+    return LocalDbt(
+        project_dir=project(warehouse, environment),  # type: ignore[arg-type]
+        dbt_executable=str(DBT_EXECUTABLE),
+    )
 
 
 def build_arguments(is_full_refresh: bool) -> list[str]:

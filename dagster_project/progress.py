@@ -119,10 +119,9 @@ def cause(error: Any) -> str:
 def logger_definition(handler: logging.Handler) -> dg.LoggerDefinition:
     """A Dagster logger that hands everything to one handler."""
 
-    @dg.logger(description="The lines of `make run`.")
     def progress(_: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("rollcall", logging.DEBUG)
         logger.addHandler(handler)
         return logger
 
-    return progress
+    return dg.LoggerDefinition(progress, config_schema={}, description="The lines of `make run`.")

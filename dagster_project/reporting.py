@@ -8,27 +8,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Protocol
 
 import duckdb
+
+from landing import FileResult, message
 
 # A line after so many files of one table: a landing of years must not be silent for minutes.
 FILES_A_LINE = 50
 RED_FLAGS = ("failed", "changed")
-
-
-class FileOutcome(Protocol):
-    """What landing says of one file (landing.FileResult)."""
-
-    path: str
-    table_name: str | None
-    status: str
-    reason: str | None
-    lines: int
-    accepted: int
-    duplicates: int
-    conflicts: int
-    rejected: int
 
 
 @dataclass
@@ -40,12 +27,12 @@ class GroupedFiles:
 
     say: Callable[[str], None]
     complain: Callable[[str], None]
-    pending: list[FileOutcome] = field(default_factory=list)
+    pending: list[FileResult] = field(default_factory=list)
 
-    def add(self, file: FileOutcome) -> None:
+    def add(self, file: FileResult) -> None:
         """Take one result; speaks when a group is full or another table begins."""
         if file.status in RED_FLAGS:
-            self.complain(f"{file.path}: {file.status}, {file.reason or 'no reason given'}")
+            self.complain(file.message or f"{file.path}: {file.status}")
             return
         if self.pending and self.pending[0].table_name != file.table_name:
             self.finish()
@@ -60,7 +47,7 @@ class GroupedFiles:
             self.pending = []
 
 
-def landing_numbers(files: Iterable[FileOutcome]) -> dict[str, int]:
+def landing_numbers(files: Iterable[FileResult]) -> dict[str, int]:
     """Files and their lines by fate, summed."""
     totals = dict.fromkeys(
         ("files", "lines", "accepted", "duplicates", "conflicts", "rejected", "failed_files"), 0
@@ -73,7 +60,7 @@ def landing_numbers(files: Iterable[FileOutcome]) -> dict[str, int]:
     return totals
 
 
-def describe_files(files: Sequence[FileOutcome]) -> str:
+def describe_files(files: Sequence[FileResult]) -> str:
     """`31 files, 12,000 rows, 3 duplicates, 1 rejected`; what is zero is left out."""
     return describe_numbers(landing_numbers(files))
 
@@ -172,7 +159,7 @@ def read_landing(connection: duckdb.DuckDBPyConnection, run_id: str) -> Landing:
         """,
         [run_id],
     ).fetchall()[0]
-    totals = connection.execute(
+    total_rows, total_files = connection.execute(
         "select coalesce(sum(accepted), 0)::bigint, count(*) from raw.landed_files"
     ).fetchall()[0]
     rejections = connection.execute(
@@ -186,7 +173,7 @@ def read_landing(connection: duckdb.DuckDBPyConnection, run_id: str) -> Landing:
     ).fetchall()
     bad_files = connection.execute(
         """
-        select path || ': ' || status || ', ' || coalesce(reason, 'no reason given')
+        select path, reason
         from raw.landed_files
         where run_id = ? and status in ('failed', 'changed') order by path
         """,
@@ -194,9 +181,10 @@ def read_landing(connection: duckdb.DuckDBPyConnection, run_id: str) -> Landing:
     ).fetchall()
     return Landing(
         dict(zip(names, numbers, strict=True)),
-        *totals,
+        total_rows,
+        total_files,
         [Rejection(*row) for row in rejections],
-        [row[0] for row in bad_files],
+        [message(*row) for row in bad_files],
     )
 
 
@@ -330,8 +318,8 @@ def _check_lines(outcome: Outcome) -> list[str]:
     lines = [_row("checks", said)]
     lines += [_row("warning", name) for name in outcome.checks_warned[:3]]
     lines += [_row("failed", name) for name in outcome.checks_failed[:8]]
-    for step, message in list(outcome.failed_steps.items())[:3]:
-        lines.append(_row("error", f"{step}: {message}"))
+    errors = list(outcome.failed_steps.items())[:3]
+    lines += [_row("error", f"{step}: {error}") for step, error in errors]
     if not outcome.is_success:
         lines.append(_row("", f"more in {outcome.log}"))
     return lines

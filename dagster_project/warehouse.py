@@ -26,7 +26,10 @@ ENVIRONMENTS = ("production", "sandbox")
 ENGINES = ("duckdb",)
 
 # A missing extension must be an error and not a download.
-NO_DOWNLOADS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+NO_DOWNLOADS: dict[str, str | bool | int | float | list[str]] = {
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
 
 
 class ConfigurationError(Exception):
@@ -290,9 +293,7 @@ class Warehouse:
         for file in (self.build_file, *map(self.marts_file, ENVIRONMENTS)):
             log = file.with_name(file.name + ".wal")
             if log.exists() and log.stat().st_size:
-                found.append(
-                    f"{file.name} was not closed: DuckDB replays its log when it is opened"
-                )
+                found.append(f"{file.name} was not closed: DuckDB replays its log")
         for environment in ENVIRONMENTS:
             for path in self.published_folder(environment).glob(".*.tmp"):
                 path.unlink()

@@ -10,8 +10,9 @@ import dagster as dg
 
 from dagster_project import audits, builds, catalog, dbt_runner
 from dagster_project.audits import Finding
-from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
+from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from landing import TABLES
 
 EVERY_LINE = "every_line_is_accounted_for"
 STAGED = "staged_rows_equal_raw_rows"
@@ -50,9 +51,9 @@ def selected(
     context: dg.AssetCheckExecutionContext, found: Iterable[dg.AssetCheckResult]
 ) -> Iterator[dg.AssetCheckResult]:
     """Those results that the run asked for: all of them, unless somebody picked in the UI."""
-    wanted = context.selected_asset_check_keys
+    wanted = {(key.asset_key, key.name) for key in context.selected_asset_check_keys}
     for result in found:
-        if dg.AssetCheckKey(result.asset_key, result.check_name) in wanted:
+        if result.asset_key and (result.asset_key, result.check_name) in wanted:
             yield result
 
 
@@ -70,9 +71,9 @@ def ledger_checks(tables: list[str]) -> dg.AssetChecksDefinition:
         pool=WRITER_POOL,
     )
     def reconcile_ledger(
-        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        with retried_when_busy(), warehouse.at.connect() as connection:
+        with retried_when_busy(), warehouse.connect() as connection:
             findings = audits.account_for_every_line(connection, tables)
         yield from selected(context, results(EVERY_LINE, "raw", findings))
 
@@ -94,9 +95,9 @@ def environment_checks(
         specs=specs, name=f"audit_{environment}", can_subset=True, pool=WRITER_POOL
     )
     def audit(
-        context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource
+        context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
-        with retried_when_busy(), warehouse.at.connect(marts=[environment]) as connection:
+        with retried_when_busy(), warehouse.connect(marts=[environment]) as connection:
             kept = audits.compare_staged_with_raw(connection, environment, event_tables)
             apart = audits.find_strangers(connection, environment, marts)
             outcomes = {STAGED: holds(kept), wall(environment): holds(apart)}
@@ -119,13 +120,12 @@ def checks() -> dg.Definitions:
     at = Warehouse.from_environment()
     dbt_runner.prepare_manifests(at)
     manifests = {name: dbt_runner.read_manifest(at, name) for name in ENVIRONMENTS}
-    record_tables = catalog.record_tables(manifests[ENVIRONMENTS[0]])
     return dg.Definitions(
         asset_checks=[
-            ledger_checks(record_tables),
+            ledger_checks(sorted(TABLES)),
             *(
                 environment_checks(
-                    name, catalog.staged_event_tables(manifest, name), catalog.marts(manifest, name)
+                    name, catalog.staged_event_tables(manifest), catalog.marts(manifest, name)
                 )
                 for name, manifest in manifests.items()
             ),

@@ -4,30 +4,31 @@ Belongs here: the assets and what the run says of each file. Does not belong her
 read (landing/), what is computed from it (models.py).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from logging import WARNING
 
 import dagster as dg
 
 from dagster_project import builds, catalog, dbt_runner, reporting, worklist
-from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
-from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
 from dagster_project.progress import sayer
-from landing import land
+from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from landing import TABLES, land
+from landing.schema import BOOKKEEPING
 
 
-def raw_specs(descriptions: dict[str, str]) -> list[dg.AssetSpec]:
-    """One spec a raw table; records of files and the books that landing keeps."""
+def raw_specs(descriptions: Mapping[str, str]) -> list[dg.AssetSpec]:
+    """One spec a raw table: records of files, and the books that landing keeps."""
     return [
         dg.AssetSpec(
             ["raw", table],
             group_name="raw",
-            description=descriptions.get(table) or None,
+            description=descriptions.get(table),
             skippable=True,
-            kinds={"duckdb", "table" if table in catalog.BOOKKEEPING_TABLES else "file"},
+            kinds={"duckdb", "file" if table in TABLES else "table"},
         )
-        for table in sorted({*descriptions, *catalog.BOOKKEEPING_TABLES})
+        for table in sorted({*TABLES, *BOOKKEEPING})
     ]
 
 
@@ -40,20 +41,20 @@ def extracts() -> dg.Definitions:
 
     @dg.multi_asset(specs=specs, name="land_extracts", pool=WRITER_POOL)
     def land_extracts(
-        context: dg.AssetExecutionContext, warehouse: WarehouseResource
-    ) -> Iterator[dg.MaterializeResult]:
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.MaterializeResult[None]]:
         """Land what is new in the landing folder, a transaction a file."""
         progress = reporting.GroupedFiles(sayer(context.log), sayer(context.log, WARNING))
-        with retried_when_busy(), warehouse.at.connect() as connection:
+        with retried_when_busy(), warehouse.connect() as connection:
             report = land(
                 connection,
-                warehouse.at.landing,
+                warehouse.landing,
                 run_id=context.run_id,
                 clock=datetime.now(UTC),
                 on_file=progress.add,
             )
             is_idle = not report.files and worklist.all_built(
-                warehouse.at, builds.read_inputs(connection)
+                warehouse, builds.read_inputs(connection)
             )
         progress.finish()
         if is_idle:

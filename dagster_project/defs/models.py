@@ -11,7 +11,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 
 from dagster_project import builds, catalog, dbt_runner, worklist
-from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
+from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
 from dagster_project.progress import sayer
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 
@@ -64,20 +64,21 @@ def dbt_models(at: Warehouse, environment: str) -> dg.AssetsDefinition:
         name=f"build_{environment}",
         pool=WRITER_POOL,
     )
-    def build(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> Iterator[Any]:
-        at = warehouse.at
+    def build(
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[Any]:
         with retried_when_busy():
-            begun = begin(at, environment, context.run_id)
+            begun = begin(warehouse, environment, context.run_id)
         if begun is None:
             sayer(context.log)("nothing new since the last publish: not built again")
             return
         inputs, is_full_refresh = begun
         arguments = dbt_runner.build_arguments(is_full_refresh)
-        invocation = dbt_runner.cli(at, environment).cli(
-            arguments, context=context, target_path=at.dbt_target(environment)
+        invocation = dbt_runner.cli(warehouse, environment).cli(
+            arguments, context=context, target_path=warehouse.dbt_target(environment)
         )
         yield from invocation.stream()
-        end(at, environment, "partial" if context.is_subset else "complete", inputs)
+        end(warehouse, environment, "partial" if context.is_subset else "complete", inputs)
 
     return build
 

@@ -12,7 +12,7 @@ import dagster as dg
 
 from dagster_project import builds, catalog, dbt_runner, reporting, snapshots
 from dagster_project.defs.checks import required_gates
-from dagster_project.defs.resources import WRITER_POOL, WarehouseResource, retried_when_busy
+from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
 from dagster_project.progress import sayer
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse, open_locked_down
 
@@ -101,18 +101,17 @@ def published(environment: str, marts: list[str]) -> dg.AssetsDefinition:
 
     @dg.multi_asset(specs=[asset_spec], name=f"publish_{environment}", pool=WRITER_POOL)
     def publish(
-        context: dg.AssetExecutionContext, warehouse: WarehouseResource
-    ) -> Iterator[dg.MaterializeResult]:
-        at = warehouse.at
+        context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
+    ) -> Iterator[dg.MaterializeResult[None]]:
         with retried_when_busy():
-            inputs, reason = read_permission(at, environment)
-        current = snapshots.current_version(at.published_folder(environment))
+            inputs, reason = read_permission(warehouse, environment)
+        current = snapshots.current_version(warehouse.published_folder(environment))
         if current and current.digest == inputs.digest:
             sayer(context.log)(f"{current.file_name} has the same inputs: kept")
             return
         if reason:
             raise dg.Failure(f"{environment} is not published: {reason}", allow_retries=False)
-        path, rows = publish_version(at, environment, inputs, marts)
+        path, rows = publish_version(warehouse, environment, inputs, marts)
         context.instance.add_run_tags(context.run_id, {PUBLISHED_TAG: path.stem})
         yield dg.MaterializeResult(asset_key=asset_spec.key, metadata=describe(path, rows))
 

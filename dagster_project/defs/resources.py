@@ -15,26 +15,19 @@ from dagster_project.warehouse import Warehouse, WarehouseBusyError
 WRITER_POOL = "writer"
 
 
-class WarehouseResource(dg.ConfigurableResource):
-    """Hands out the Warehouse while this process holds the writer's lock.
+@dg.resource(description="The addresses of this installation, with the writer's lock held.")
+def warehouse(context: dg.InitResourceContext) -> Iterator[Warehouse]:
+    """Take the lock for the run; say what a killed predecessor left behind.
 
     With the in-process executor a resource lives as long as the run, so nothing lands between the
     two environments' builds of one run.
     """
-
-    @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
-        """Take the lock for the run; say what a killed predecessor left behind."""
-        run = f"run {context.run_id[:8]}" if context.run_id else "a run"
-        with self.at.writing(run) as found:
-            for sentence in found:
-                sayer(context.log or dg.get_dagster_logger(), WARNING)(sentence)
-            yield self
-
-    @property
-    def at(self) -> Warehouse:
-        """The installation that the environment variables name."""
-        return Warehouse.from_environment()
+    at = Warehouse.from_environment()
+    run = f"run {context.run_id[:8]}" if context.run_id else "a run"
+    with at.writing(run) as found:
+        for sentence in found:
+            sayer(context.log or dg.get_dagster_logger(), WARNING)(sentence)
+        yield at
 
 
 @contextmanager
@@ -52,4 +45,4 @@ def retried_when_busy() -> Iterator[None]:
 @dg.definitions
 def resources() -> dg.Definitions:
     """The warehouse, under the name the assets ask for."""
-    return dg.Definitions(resources={"warehouse": WarehouseResource()})
+    return dg.Definitions(resources={"warehouse": warehouse})

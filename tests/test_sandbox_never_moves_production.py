@@ -1,6 +1,6 @@
 """No sandbox row, and no test row, moves a production figure.
 
-The marts of one landing against those of the same landing with such rows taken out, added, shuffled.
+The marts of one landing against those of the same landing with rows taken out, added, shuffled.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ last one. An expected row that is not here is zero, or absent from the mart.
 | auth_daily | environment, workspace_id, project_id, activity_date | attempt_count, success_count, failure_count, login_count, login_success_count, token_refresh_count, token_exchange_count, mfa_challenge_count, mfa_pass_count, failures_with_trace_count |
 | auth_daily_detail | the same, service_id, provider, method | the same |
 | logins_daily | environment, workspace_id, project_id, activity_date | count of successful logins |
-| sessions | environment, workspace_id, project_id, session_id, user_id, anonymous_id, started_at | ended_at, session_date, is_ended, is_revoked, revoked_at, revoke_reason, revoked_by_kind, is_engaged, is_overlong, is_test, is_impersonated; session_id null where the source gave none; user_id surviving |
+| sessions | environment, workspace_id, project_id, session_id, user_id, anonymous_id, started_at | ended_at, session_date, is_ended, is_revoked, revoked_at, revoke_reason, revoked_by_kind, is_engaged, is_overlong, is_test, is_impersonated; session_id null where the source gave none; user_id surviving; is_ended: by a session.ended or session.revoked |
 | sessions_daily | environment, workspace_id, project_id, session_date | started_count, active_count, ended_count (any session, by ended_at), explicitly_ended_count (by ended_at, with a session.ended or session.revoked), revoked_count, engaged_count |
 | unmatched_closes_daily | environment, activity_date | unmatched_close_count |
 | journeys | environment, workspace_id, project_id, journey_id | journey_name, begun_at, completed_at, last_activity_at, state, is_test |
@@ -278,7 +278,7 @@ def answers(parameters: Parameters) -> dict[str, str]:
             from auth_events where type = 'login' and outcome = 'success' and not is_test
             group by all""",
         "sessions": f"""select {SCOPE}, session_id, user_id, anonymous_id, started_at, ended_at,
-            session_date, first_end is not null as is_ended, is_revoked,
+            session_date, has_close as is_ended, is_revoked,
             case when is_revoked then first_revoke end as revoked_at,
             case when is_revoked then reason end as revoke_reason,
             case when is_revoked then by_kind end as revoked_by_kind,

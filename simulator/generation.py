@@ -244,7 +244,7 @@ class Run:
         folder = self.out / "audit_events"
         order = "order by occurred_at, line"
         copy_lines(self.connection, f"select line from audit {order}", folder / f"{name}.jsonl")
-        again = "from audit where part in (0, 9) and i % 6 = 3"
+        again = "from audit where part in (0, 9) and turn % 6 = 3"
         copy_lines(
             self.connection, f"select line {again} {order}", folder / f"redelivered/{name}.jsonl"
         )

@@ -57,7 +57,9 @@ def things_sql(parameters: Parameters, span: Span, share: float, salt: int) -> s
                 day,
                 thing_count,
                 i,
-                case when i % 11 = 10 then 'sandbox' else 'production' end as environment,
+                -- counts on from day to day, so that rare kinds occur on days with few things
+                day * 7 + i as turn,
+                case when turn % 11 = 10 then 'sandbox' else 'production' end as environment,
                 mix(mix({parameters.seed_key}::ubigint + day::ubigint * 668265263::ubigint
                     + {salt}::ubigint) + i::ubigint) as thing_key,
             from (values {days}) as listed(day, thing_count)
@@ -215,7 +217,7 @@ sent as (
         case when thing_key % 3 > 0 then user_id end as user_id,
         {NULLS}
         case when outcome = 'failed' then md5('wh' || day || i) end as trace_id,
-        i % 120 = 17 as is_test,
+        turn % 120 = 17 as is_test,
         'dlv_' || day || '_' || i as delivery_id,
         one_of(endpoints, thing_key) as endpoint_id,
         one_of(['user.created', 'session.revoked', 'membership.added'], thing_key >> 9)
@@ -353,7 +355,7 @@ def notification_events_sql(parameters: Parameters, span: Span) -> str:
     return f"""
 {states_sql(things, "no", states, parameters)},
 routed as (
-    select *, unnest(case when i % 5 = 2 then ['email', 'push']
+    select *, unnest(case when turn % 5 = 2 then ['email', 'push']
         else [one_of(['email', 'sms', 'push', 'in_app'], thing_key >> 8)] end) as channel
     from stated
 ),
@@ -369,7 +371,7 @@ sent as (
         user_id,
         {NULLS}
         null::varchar as trace_id,
-        i % 97 = 13 as is_test,
+        turn % 97 = 13 as is_test,
         'ntf_' || day || '_' || i as notification_id,
         channel,
         mix(row_key + length(channel)::ubigint) as row_key,
@@ -422,7 +424,7 @@ sent as (
         user_id,
         {NULLS}
         null::varchar as trace_id,
-        i % 83 = 7 as is_test,
+        turn % 83 = 7 as is_test,
         program_id,
         case
             when type = 'points.adjusted' then pick(thing_key, 5, 201) - 100
@@ -466,23 +468,24 @@ with things as ({things_sql(parameters, span, VIEWS, 105)})
 select
     day,
     i,
+    turn,
     thing_key,
-    case when i % 20 = 16 then 'sandbox' else 'production' end as environment,
+    case when turn % 20 = 16 then 'sandbox' else 'production' end as environment,
     workspace_id,
     project_id,
     user_id,
     user_no,
     instant(day * {DAY} + (i * 86300 // thing_count) * 1000000 + 123000) as viewed_at,
-    case when i % 20 = 9 then 'support@example.com' else '' end as impersonator_email,
-    case when i % 20 = 9 then 'ticket ' || (1000 + i) else '' end as impersonator_reason,
+    case when turn % 20 = 9 then 'support@example.com' else '' end as impersonator_email,
+    case when turn % 20 = 9 then 'ticket ' || (1000 + i) else '' end as impersonator_reason,
     case
-        when i % 20 in (4, 14) then '/api/v1/projects/' || project_id || '/analytics'
+        when turn % 20 in (4, 14) then '/api/v1/projects/' || project_id || '/analytics'
         else '/projects/' || project_id || '/analytics'
     end as source,
     case
-        when i % 20 in (4, 14) then 'api'
-        when i % 20 = 7 then 'incomplete'
-        when i % 2 = 0 then 'twins'
+        when turn % 20 in (4, 14) then 'api'
+        when turn % 20 = 7 then 'incomplete'
+        when turn % 2 = 0 then 'twins'
         else 'page'
     end as kind,
     -- dates of the range: 1 to 31, the last of them the day of viewing
@@ -520,6 +523,7 @@ viewed as (
     select
         day,
         i,
+        turn,
         part,
         occurred_at,
         environment,
@@ -568,6 +572,7 @@ others as (
     select
         day,
         i,
+        turn,
         9 as part,
         viewed_at + interval 20 seconds as occurred_at,
         environment,
@@ -593,7 +598,7 @@ others as (
             'metadata': {'key_name': 'ci'}
         })::varchar as line,
     from page_views
-    where i % 10 = 3
+    where turn % 10 = 3
 )
 select * from viewed
 union all

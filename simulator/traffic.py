@@ -303,7 +303,7 @@ def started_candidates(span: Span) -> list[tuple[int, int, int]]:
 def machines_sql(parameters: Parameters, span: Span) -> str:
     """Return the SELECT (day, event_count) of machine events; reads `visits` by start.
 
-    They fill a day's budget up to what visits, messages and the attack leave of it.
+    They fill a day's budget up to what visits, new members, messages and the attack leave of it.
     """
     budgets = day_budgets(parameters)
     left = {
@@ -313,13 +313,23 @@ def machines_sql(parameters: Parameters, span: Span) -> str:
         left[parameters.attack_day] -= parameters.attack_size
     rows = ", ".join(f"({day}, {budget})" for day, budget in left.items())
     return f"""
-select listed.day, greatest(0, listed.budget - coalesce(sum(
+with joined as (
+    select
+        {parameters.first_day} + greatest(created_day, 0) as day,
+        -- added, and before that invited unless the member was there already
+        sum(case when created_day < 0 then 1 else 2 end) as member_events,
+    from seats
+    where kind = 'human'
+    group by all
+)
+select listed.day, greatest(0, listed.budget - coalesce(any_value(member_events), 0) - coalesce(sum(
     event_count + has_signup::int + has_login::int + has_failed_login::int + has_challenge::int
     + has_verification::int + has_failed_verification::int + has_refresh::int + has_reset::int
     + has_logout::int + request_count
     + case when closing is null then 0 when closing = 'ended_then_revoked' then 2 else 1 end
 ), 0))::bigint as event_count
 from (values {rows}) as listed(day, budget)
+left join joined on listed.day = joined.day
 left join visits on listed.day = visits.day
 group by listed.day, listed.budget
 """

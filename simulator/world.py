@@ -26,10 +26,10 @@ from simulator.randomness import MACROS, mix
 EPOCH = date(1970, 1, 1)
 NAMESPACE = uuid.UUID("6f2f9a52-61c4-5f0e-9f0f-52a1c7d3b8e4")
 SLOTS = 128
-# of all events: what a user's visit does not make and machines do not fill up
-MESSAGES_SHARE = 0.128
+# of all events: webhooks, mail, points, notices and page views (counted at 50,000 events)
+MESSAGES_SHARE = 0.142
 # visits a user makes a day, and once for signing up (counted over 1 to 120 days)
-VISITS_A_DAY = 0.245
+VISITS_A_DAY = 0.178
 VISITS_ONCE = 0.55
 # with the 14 events of a visit about half of all events are people's
 VISITS_PER_EVENT = 0.042
@@ -240,7 +240,7 @@ lived as (
         case when share(user_key, 12) < 0.55 then -1 - pick(user_key, 13, 200)
             else pick(user_key, 14, {days})
         end as created_day,
-        0.04 + 0.9 * share(user_key, 15) * share(user_key, 16) as rate,
+        0.03 + 0.6 * share(user_key, 15) * share(user_key, 16) as rate,
     from keyed
 ),
 churned as (

@@ -24,7 +24,8 @@ test: $(INSTALLED) ## linters, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/sqlfluff lint dbt_project
+	home=$$(mktemp -d) && mkdir "$$home/marts" && \
+	  { ROLLCALL_HOME="$$home" $(BIN)/sqlfluff lint dbt_project; code=$$?; rm -rf "$$home"; exit $$code; }
 	$(BIN)/pytest
 
 ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)

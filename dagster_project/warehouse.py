@@ -186,7 +186,7 @@ class Warehouse:
         `marts`: environments whose marts are attached read-only as database <env>_marts. dbt must
         not run while the connection is open. Raises WarehouseBusyError.
         """
-        with self.writing("a connection to the build file"), _the_only_connection():
+        with self.writing("a connection to the build file"), _the_only_connection(), _busy():
             connection = self._open(self.build_file)
             try:
                 for environment in marts:
@@ -206,7 +206,7 @@ class Warehouse:
         """
         if not self.build_file.exists():
             raise NothingPublishedError(f"there is no {self.build_file}: run `make run` first")
-        with self.writing("a look at the build file"), _the_only_connection():
+        with self.writing("a look at the build file"), _the_only_connection(), _busy():
             connection = self._open(self.build_file, read_only=True)
             try:
                 yield connection
@@ -215,10 +215,18 @@ class Warehouse:
 
     @contextmanager
     def connect_marts(self, environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """Open the marts file of one environment for writing; the rules of `connect`."""
-        with self.writing("a connection to the marts"), _the_only_connection():
-            connection = self._open(self.marts_file(environment))
+        """Open the marts file of one environment for writing; the rules of `connect`.
+
+        It is attached as <environment>_marts, the default database of the connection: opened as
+        itself its catalog would have the name of its schema, and names would be ambiguous.
+        """
+        with self.writing("a connection to the marts"), _the_only_connection(), _busy():
+            connection = self._open(None)
             try:
+                connection.execute(
+                    f"attach '{_quoted(self.marts_file(environment))}' as {environment}_marts"
+                )
+                connection.execute(f"use {environment}_marts")
                 yield connection
             finally:
                 connection.close()
@@ -244,18 +252,10 @@ class Warehouse:
         latest = self.latest(environment)
         return latest.resolve() if latest.exists() else None
 
-    def _open(self, path: Path, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    def _open(self, path: Path | None, read_only: bool = False) -> duckdb.DuckDBPyConnection:
         settings = {**NO_DOWNLOADS, "temp_directory": str(self.spill)}
-        try:
-            connection = duckdb.connect(str(path), read_only=read_only, config=settings)
-        except duckdb.IOException as error:
-            if "lock" not in str(error).lower():
-                raise
-            raise WarehouseBusyError(
-                f"{path.name} is open in another program: {str(error).splitlines()[0]}"
-                " Close it; look at published/<environment>/latest.duckdb instead, which is never"
-                " in the way."
-            ) from error
+        name = str(path) if path else ":memory:"
+        connection = duckdb.connect(name, read_only=read_only, config=settings)
         connection.execute("set TimeZone = 'UTC'")
         return connection
 
@@ -341,6 +341,21 @@ def _the_only_connection() -> Iterator[None]:
         yield
     finally:
         _connection_gate.release()
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    # DuckDB refuses at once, and says who: `Conflicting lock is held in … (PID …)`.
+    try:
+        yield
+    except duckdb.IOException as error:
+        if "onflicting lock" not in str(error):
+            raise
+        raise WarehouseBusyError(
+            f"a file of the warehouse is open in another program: {str(error).splitlines()[0]}"
+            " Close it; look at published/<environment>/latest.duckdb instead, which is never in"
+            " the way."
+        ) from error
 
 
 def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:

@@ -43,6 +43,7 @@ def tidy_marts(at: Warehouse, environment: str, marts: list[str]) -> None:
     with at.connect_marts(environment) as connection:
         tables = connection.execute(
             "select table_schema, table_name, table_type from information_schema.tables"
+            " where table_catalog = current_database()"
         ).fetchall()
         for schema, table, kind in tables:
             if schema != environment or table not in marts:

@@ -1,0 +1,99 @@
+"""What several tests share: running the job as a user does, and one home built that way."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+RunJob = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def run_job(
+    home: Path, landing: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m dagster_project.run` with its own home; exit code, stdout and stderr as text.
+
+    Without `landing` the default folder below `home` is used, as when ROLLCALL_LANDING is unset.
+    """
+    return subprocess.run(
+        [sys.executable, "-m", "dagster_project.run"],
+        cwd=ROOT,
+        env=job_environment(home, landing, **env),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+def job_environment(home: Path, landing: Path | None = None, **env: str) -> dict[str, str]:
+    """The environment of a run: nothing of ours but what is named here."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("ROLLCALL_", "DAGSTER_", "DBT_"))
+    }
+    named = {"ROLLCALL_HOME": str(home)}
+    if landing is not None:
+        named["ROLLCALL_LANDING"] = str(landing)
+    return {**inherited, **named, **env}
+
+
+@pytest.fixture(scope="session")
+def demo_landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small landing folder made by the simulator; read-only for its users."""
+    folder = tmp_path_factory.mktemp("demo") / "landing"
+    command = [sys.executable, "-m", "simulator", "--out", str(folder)]
+    size = ["--events", "6000", "--days", "40", "--no-answer-key", "--quiet"]
+    subprocess.run([*command, *size], cwd=ROOT, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_run(
+    demo_landing: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The home and the output of one real run over `demo_landing`, from nothing."""
+    home = tmp_path_factory.mktemp("demo_home")
+    done = run_job(home, demo_landing)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home, done
+
+
+@pytest.fixture(scope="session")
+def demo_home(demo_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+    """A ROLLCALL_HOME built once by the real job, shared by all tests: look, don't touch.
+
+    Whoever wants to change something takes `demo_copy`.
+    """
+    return demo_run[0]
+
+
+@pytest.fixture
+def demo_copy(demo_home: Path, tmp_path: Path) -> Path:
+    """A copy of `demo_home` of the test's own, without Dagster's history."""
+    copy = tmp_path / "home"
+    shutil.copytree(demo_home, copy, symlinks=True, ignore=shutil.ignore_patterns("dagster"))
+    return copy
+
+
+@pytest.fixture
+def demo_environment(
+    demo_home: Path, demo_landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """This process's settings are those of `demo_home`."""
+    before = dict(os.environ)
+    for name, value in job_environment(demo_home, demo_landing).items():
+        monkeypatch.setenv(name, value)
+    yield
+    # what the code under test sets for its children
+    for name in set(os.environ) - set(before):
+        os.environ.pop(name)

@@ -1,0 +1,392 @@
+"""Write, audit, publish: readers see one whole audited version after the other, never less.
+
+The switch of files, the gates in front of it, and what is decided from what was built.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+from conftest import ROOT, job_environment
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagster_project import audits, builds, snapshots
+from dagster_project.builds import Build, Inputs
+from dagster_project.defs.checks import required_gates
+from dagster_project.defs.publish import publish_version
+from dagster_project.snapshots import VERSIONS_KEPT, Version
+from dagster_project.warehouse import Warehouse
+
+DIGEST = "0123456789ab"
+INPUTS = Inputs("a warehouse", 7, "code", "logic")
+COMPLETE = Build("b1", "complete", INPUTS.digest, "logic")
+GATES = required_gates("production")
+OPEN = dict.fromkeys(GATES, True)
+
+VERSIONS = st.builds(
+    Version,
+    st.integers(1, 10**8),
+    st.integers(0, 10**12),
+    st.text("0123456789abcdef", min_size=12, max_size=12),
+)
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Warehouse:
+    warehouse = Warehouse(tmp_path / "home", tmp_path / "landing", lock_seconds=0)
+    warehouse.prepare_folders()
+    return warehouse
+
+
+def build_marts(at: Warehouse, number: int, rows: int = 1) -> None:
+    """What dbt would do: all marts of production say the same number."""
+    with at.connect_marts("production") as connection:
+        connection.execute("create schema if not exists production")
+        for mart in ("dim_one", "fct_two"):
+            connection.execute(
+                f"create or replace table production.{mart} as"
+                f" select {number} as n from range({rows})"
+            )
+
+
+def publish(at: Warehouse, number: int) -> Path:
+    build_marts(at, number)
+    inputs = Inputs("a warehouse", number, "code", "logic")
+    return publish_version(at, "production", inputs, ["dim_one", "fct_two"])[0]
+
+
+# names and what is kept
+
+
+@given(VERSIONS)
+def test_a_name_says_what_the_version_is(version: Version) -> None:
+    assert snapshots.parse_version(version.file_name) == version
+
+
+@pytest.mark.parametrize("name", ["latest.duckdb", "v1_b1_0123456789ab.duckdb", "v000001.duckdb"])
+def test_other_names_are_no_versions(name: str) -> None:
+    assert snapshots.parse_version(name) is None
+
+
+@given(st.sets(VERSIONS, min_size=1, max_size=12), st.data())
+def test_the_newest_versions_are_kept_and_none_from_the_future(
+    existing: set[Version], data: st.DataObject
+) -> None:
+    current = data.draw(st.sampled_from(sorted(existing)))
+    deleted = set(snapshots.superfluous(existing, current))
+    kept = existing - deleted
+    assert current in kept
+    assert max(kept) == current
+    assert len(kept) == min(VERSIONS_KEPT, sum(version <= current for version in existing))
+    assert all(version > current or version < min(kept) for version in deleted)
+    assert snapshots.next_version(existing, 1, DIGEST) > max(existing)
+
+
+# files
+
+
+def test_a_published_file_holds_the_marts_and_nothing_else(at: Warehouse) -> None:
+    build_marts(at, 1, rows=3)
+    with at.connect_marts("production") as connection:
+        connection.execute("create table production.fct_two__dbt_tmp as select 1")
+        connection.execute("create view production.removed_model as select 1")
+        connection.execute("create table main.stray as select 1")
+    path, rows = publish_version(at, "production", INPUTS, ["dim_one", "fct_two"])
+    assert rows == {"dim_one": 3, "fct_two": 3}
+    assert os.readlink(at.latest("production")) == path.name  # noqa: PTH115
+    assert sorted(entry.name for entry in path.parent.iterdir()) == ["latest.duckdb", path.name]
+    with at.connect_published("production") as connection:
+        tables = "select table_schema, table_name from information_schema.tables order by all"
+        assert connection.execute(tables).fetchall() == [
+            ("production", "dim_one"),
+            ("production", "fct_two"),
+        ]
+
+
+def test_a_copy_that_lacks_a_mart_is_not_switched_to(at: Warehouse) -> None:
+    first = publish(at, 1)
+    with pytest.raises(Exception, match="lacks fct_three"):
+        publish_version(at, "production", INPUTS, ["dim_one", "fct_two", "fct_three"])
+    assert at.published_version("production") == first
+
+
+def test_old_versions_go_when_enough_newer_ones_stand(at: Warehouse) -> None:
+    paths = [publish(at, number) for number in range(1, VERSIONS_KEPT + 3)]
+    standing = sorted(path.name for path in at.published_folder("production").glob("v*"))
+    assert standing == [path.name for path in paths[-VERSIONS_KEPT:]]
+
+
+READER = """
+import sys, duckdb
+path, last, looks = sys.argv[1], 0, 0
+print("reading", flush=True)
+while last < int(sys.argv[2]):
+    connection = duckdb.connect(path, read_only=True)
+    one = connection.execute("select n from production.dim_one").fetchall()[0][0]
+    two = connection.execute("select n from production.fct_two").fetchall()[0][0]
+    connection.close()
+    assert one == two, f"mixed: {one} and {two}"
+    assert one >= last, f"backwards: {last} then {one}"
+    last, looks = one, looks + 1
+print(looks)
+"""
+
+
+def test_a_reader_never_waits_fails_or_goes_back_while_versions_are_published(
+    at: Warehouse,
+) -> None:
+    publish(at, 1)
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, str(at.latest("production")), "15"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout is not None
+    reader.stdout.readline()
+    for number in range(2, 16):
+        publish(at, number)
+    looks, errors = reader.communicate(timeout=60)
+    assert reader.returncode == 0, errors
+    assert int(looks) > 1
+
+
+# Flushes in the order of a publish: the copy, the folder after the copy got its name, the folder
+# after the pointer was switched.
+KILLED = """
+import os, sys
+from test_publish import publish
+from dagster_project.warehouse import Warehouse
+flush, left = os.fsync, [int(sys.argv[1])]
+def stop(descriptor):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), 9)
+    flush(descriptor)
+os.fsync = stop
+publish(Warehouse.from_environment(), 2)
+"""
+
+
+@pytest.mark.parametrize(("flush", "seen"), [(1, 1), (2, 1), (3, 2)])
+def test_a_publisher_killed_at_any_step_leaves_a_whole_version(
+    at: Warehouse, flush: int, seen: int
+) -> None:
+    publish(at, 1)
+    environment = job_environment(at.home, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
+    command = [sys.executable, "-c", KILLED, str(flush)]
+    killed = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    with at.connect_published("production") as connection:
+        assert connection.execute("select n from production.dim_one").fetchall() == [(seen,)]
+    publish(at, 3)
+    with at.connect_published("production") as connection:
+        assert connection.execute("select n from production.dim_one").fetchall() == [(3,)]
+    assert list(at.published_folder("production").glob(".*")) == []
+
+
+def test_a_copy_is_the_same_bytes(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(os.urandom(3_000_001))
+    target.write_bytes(b"longer than nothing")
+    snapshots.copy_bytes(source, target)
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_copy_between_file_systems_is_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError("not on this file system")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    test_a_copy_is_the_same_bytes(tmp_path)
+
+
+# decisions
+
+
+@pytest.mark.parametrize(
+    ("build", "gates", "reason"),
+    [
+        (COMPLETE, OPEN, None),
+        (None, OPEN, "absent"),
+        (Build("b1", "building", INPUTS.digest, "logic"), OPEN, "building"),
+        (Build("b1", "partial", INPUTS.digest, "logic"), OPEN, "partial"),
+        (Build("b1", "complete", "of other inputs", "logic"), OPEN, "after the last build"),
+        (COMPLETE, {**OPEN, GATES[0]: False}, f"failed: {GATES[0]}"),
+        (COMPLETE, {GATES[0]: True}, f"not checked since the last build: {GATES[1]}"),
+        (COMPLETE, {}, "not checked"),
+    ],
+)
+def test_only_a_complete_build_that_passed_every_gate_is_published(
+    build: Build | None, gates: dict[str, bool], reason: str | None
+) -> None:
+    refusal = builds.reason_not_to_publish(build, INPUTS, gates, GATES)
+    assert (refusal is None) == (reason is None)
+    assert (reason or "") in (refusal or "")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Inputs("another warehouse", 7, "code", "logic"),
+        Inputs("a warehouse", 8, "code", "logic"),
+        Inputs("a warehouse", 7, "other code", "logic"),
+    ],
+)
+def test_a_build_is_needed_whenever_an_input_changed(changed: Inputs) -> None:
+    assert not builds.needs_build(INPUTS.digest, INPUTS, marts_exist=True)
+    assert builds.needs_build(INPUTS.digest, changed, marts_exist=True)
+    assert builds.needs_build(INPUTS.digest, INPUTS, marts_exist=False)
+    assert builds.needs_build(None, INPUTS, marts_exist=True)
+
+
+def test_everything_is_computed_anew_when_what_decides_rows_changed() -> None:
+    assert not builds.needs_full_refresh(None, INPUTS)
+    assert not builds.needs_full_refresh(COMPLETE, INPUTS)
+    assert builds.needs_full_refresh(Build("b0", "building", "x", "older logic"), INPUTS)
+
+
+def test_fingerprints_tell_logic_from_words(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for name in ("models/m.sql", "models/_m.yml", "tests/t.sql", "seeds/s.csv", "target/x.sql"):
+        path = project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    code, logic = builds.fingerprints([project])
+
+    def after(name: str) -> tuple[bool, bool]:
+        """Whether (code, logic) differ once a file says something else."""
+        path = project / name
+        path.write_text("2")
+        now = builds.fingerprints([project])
+        path.write_text("1")
+        return now[0] != code, now[1] != logic
+
+    assert after("models/m.sql") == (True, True)
+    assert after("seeds/s.csv") == (True, True)
+    assert after("models/_m.yml") == (True, False)
+    assert after("tests/t.sql") == (True, False)
+    assert after("target/x.sql") == (False, False)
+
+
+def test_gates_of_an_earlier_build_do_not_open_for_a_later_one() -> None:
+    with duckdb.connect() as connection:
+        builds.create_bookkeeping(connection)
+        builds.create_bookkeeping(connection)
+        builds.begin_build(connection, "production", "b1", INPUTS)
+        builds.end_build(connection, "production", "complete", INPUTS)
+        builds.note_gates(connection, "production", OPEN)
+        assert builds.read_build(connection, "production") == COMPLETE
+        assert builds.read_gates(connection, "production") == OPEN
+        assert builds.read_gates(connection, "sandbox") == {}
+        builds.begin_build(connection, "production", "b2", INPUTS)
+        assert builds.read_gates(connection, "production") == {}
+        assert builds.read_build(connection, "production") == Build(
+            "b2", "building", INPUTS.digest, "logic"
+        )
+
+
+# gates
+
+
+@pytest.fixture
+def raw() -> duckdb.DuckDBPyConnection:
+    """Three events of production and one of sandbox, landed, staged and in a mart."""
+    connection = duckdb.connect()
+    connection.execute(
+        """
+        create schema raw; create schema production_staging;
+        attach ':memory:' as production_marts; create schema production_marts.production;
+        create table raw.auth_events (workspace_id varchar, id varchar, environment varchar);
+        insert into raw.auth_events values
+            ('w', 'a', 'production'), ('w', 'b', 'production'), ('v', 'a', 'production'),
+            ('w', 'c', 'sandbox');
+        create table raw.landed_files (
+            table_name varchar, lines bigint, accepted bigint, duplicates bigint,
+            conflicts bigint, rejected bigint
+        );
+        insert into raw.landed_files values ('auth_events', 9, 5, 2, 1, 1), (null, 0, 0, 0, 0, 0);
+        create table raw.superseded_records (table_name varchar);
+        insert into raw.superseded_records values ('auth_events');
+        create table raw.rejected_records (table_name varchar);
+        insert into raw.rejected_records values ('auth_events');
+        create table production_staging.stg_auth_events as
+            select workspace_id, id as event_id from raw.auth_events
+            where environment = 'production';
+        create table production_marts.production.fct_auth as
+            select environment from raw.auth_events where environment = 'production';
+        """
+    )
+    return connection
+
+
+def verdicts(connection: duckdb.DuckDBPyConnection) -> tuple[bool, bool, bool]:
+    """Ledger, staging, wall."""
+    [ledger] = audits.account_for_every_line(connection, ["auth_events"])
+    [staged] = audits.compare_staged_with_raw(connection, "production", ["auth_events"])
+    [wall] = audits.find_strangers(connection, "production", ["fct_auth"])
+    return ledger.is_passed, staged.is_passed, wall.is_passed
+
+
+def test_gates_pass_what_is_right(raw: duckdb.DuckDBPyConnection) -> None:
+    assert verdicts(raw) == (True, True, True)
+    [ledger] = audits.account_for_every_line(raw, ["auth_events"])
+    assert ledger.numbers["lines"] == 9
+    assert ledger.numbers["rows"] == 4
+    [empty] = audits.account_for_every_line(
+        raw.execute("create table raw.users (id varchar)"), ["users"]
+    )
+    assert empty.is_passed
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("delete from raw.auth_events where id = 'c'", (False, True, True)),
+        ("insert into raw.auth_events values ('w', 'd', 'sandbox')", (False, True, True)),
+        ("update raw.landed_files set rejected = 2", (False, True, True)),
+        ("update raw.landed_files set lines = null", (False, True, True)),
+        ("delete from raw.rejected_records", (False, True, True)),
+        ("update raw.auth_events set environment = 'test' where id = 'c'", (True, False, True)),
+        ("update raw.auth_events set environment = null where id = 'c'", (True, False, True)),
+        (
+            "update raw.auth_events set environment = 'sandbox' where id = 'b'",
+            (True, False, True),
+        ),
+        (
+            "delete from production_staging.stg_auth_events where event_id = 'b'",
+            (True, False, True),
+        ),
+        (
+            "insert into production_staging.stg_auth_events from production_staging.stg_auth_events",
+            (True, False, True),
+        ),
+        (
+            "update production_staging.stg_auth_events set event_id = 'c' where event_id = 'b'",
+            (True, False, True),
+        ),
+        (
+            "update production_staging.stg_auth_events set workspace_id = 'v' where event_id = 'b'",
+            (True, False, True),
+        ),
+        (
+            "insert into production_marts.production.fct_auth values ('sandbox')",
+            (True, True, False),
+        ),
+        ("insert into production_marts.production.fct_auth values (null)", (True, True, False)),
+    ],
+)
+def test_gates_stop_every_fault(
+    raw: duckdb.DuckDBPyConnection, fault: str, expected: tuple[bool, bool, bool]
+) -> None:
+    raw.execute(fault)
+    assert verdicts(raw) == expected

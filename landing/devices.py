@@ -39,13 +39,44 @@ _TABLET = re.compile(
     r"lenovo tb|xoom|mediapad|touchpad",
     re.I,
 )
-_OTHER = re.compile(r"tesla/|qtcarbrowser|carplay|android automotive|family ?hub|fridge|"
-                    r"oculus|quest \d|smart ?display|crkey.*nest", re.I)
-_PHONE_SYSTEMS = {"iOS", "Android", "Windows Phone", "BlackBerry OS", "Firefox OS", "KaiOS",
-                  "Symbian OS", "HarmonyOS", "Windows Mobile", "Bada", "MeeGo"}
-_DESKTOP_SYSTEMS = {"Windows", "Mac OS X", "Linux", "Ubuntu", "Chrome OS", "Fedora", "Debian",
-                    "FreeBSD", "OpenBSD", "NetBSD", "Solaris", "Red Hat", "SUSE", "Gentoo",
-                    "Mint", "CentOS", "Arch Linux", "Mac OS"}
+_OTHER = re.compile(
+    r"tesla/|qtcarbrowser|carplay|android automotive|family ?hub|fridge|"
+    r"oculus|quest \d|smart ?display|crkey.*nest",
+    re.I,
+)
+_PHONE_SYSTEMS = {
+    "iOS",
+    "Android",
+    "Windows Phone",
+    "BlackBerry OS",
+    "Firefox OS",
+    "KaiOS",
+    "Symbian OS",
+    "HarmonyOS",
+    "Windows Mobile",
+    "Bada",
+    "MeeGo",
+}
+_DESKTOP_SYSTEMS = {
+    "Windows",
+    "Mac OS X",
+    "Linux",
+    "Ubuntu",
+    "Chrome OS",
+    "Fedora",
+    "Debian",
+    "FreeBSD",
+    "OpenBSD",
+    "NetBSD",
+    "Solaris",
+    "Red Hat",
+    "SUSE",
+    "Gentoo",
+    "Mint",
+    "CentOS",
+    "Arch Linux",
+    "Mac OS",
+}
 
 
 @functools.lru_cache(maxsize=65_536)

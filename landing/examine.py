@@ -5,6 +5,7 @@ construction (a property test holds them together). Belongs here: parsing one JS
 required fields, closed lists, times, drift. Does not: storage, duplicates, files.
 """
 
+import functools
 import json
 import math
 import re
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from landing.contract import ENVIRONMENTS, Field, Table
+from landing.contract import ENVIRONMENTS, Field, Table, matches
 from landing.reasons import Reason
 from landing.secrets import SecretRules
 
@@ -67,7 +68,7 @@ class Accepted(NamedTuple):
     drift: list[tuple[str, str]]
 
 
-class _Reject(Exception):  # noqa: N818 - carries a verdict up the call stack
+class _Reject(Exception):
     def __init__(self, reason: Reason, field: str | None = None) -> None:
         self.verdict = Rejected(reason, field)
 
@@ -84,6 +85,11 @@ class Examiner:
     types: tuple[str, ...]
     rules: SecretRules
     latest_us: int
+
+    @functools.cached_property
+    def prefixes(self) -> tuple[str, ...]:
+        """The types that stand for all that begin like them."""
+        return tuple(kind for kind in self.types if kind.endswith("*"))
 
     def examine(
         self, text: str, found: Counter[str], *, values_clean: bool = False
@@ -241,7 +247,7 @@ def parse_time(value: Any, field: str) -> int:
         raise _Reject(Reason.INVALID_TIME, field) from None
 
 
-class _Misfit(Exception):  # noqa: N818 - a value that does not fit its field
+class _Misfit(Exception):
     pass
 
 
@@ -279,40 +285,38 @@ def _envelope_value(value: Any, item: Field) -> Any:
         raise _Reject(Reason.WRONG_TYPE, item.name) from None
 
 
-def _known(table: Table) -> dict[str, Field]:
+@functools.cache
+def _envelope(table: Table) -> dict[str, Field]:
     return {item.name: item for item in table.fields}
 
 
-_ENVELOPES: dict[str, dict[str, Field]] = {}
-_DATA: dict[str, dict[str, Field]] = {}
+@functools.cache
+def _data(table: Table) -> dict[str, Field]:
+    return {item.name: item for item in table.data_fields}
+
+
 _Examined = tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]
 
 
-def _split(
-    table: Table, record: Mapping[str, Any], apart: tuple[str, ...] = ()
-) -> tuple[dict[str, Any], dict[str, Any], list[tuple[str, str]]]:
+def _split(table: Table, record: Mapping[str, Any]) -> _Examined:
     """Typed values of the known top-level fields, and the rest as extras and drift."""
-    fields = _ENVELOPES.get(table.name) or _ENVELOPES.setdefault(table.name, _known(table))
+    fields = _envelope(table)
     values: dict[str, Any] = {}
     extras: dict[str, Any] = {}
     drift: list[tuple[str, str]] = []
     for key, value in record.items():
-        if value is None or key in apart:
+        if value is None or value == "":
             continue
         item = fields.get(key)
         if item is None:
             extras[key] = value
             drift.append((key, _JSON_TYPES[type(value)]))
-            continue
-        if type(value) is str and item.kind == "text":
-            if value:
-                values[key] = value
-            continue
-        if value == "" and item.name not in table.required and item.kind == "time":
-            continue
-        values[key] = _envelope_value(value, item)
+        elif item.kind == "text" and type(value) is str:
+            values[key] = value
+        else:
+            values[key] = _envelope_value(value, item)
     for name in table.required:
-        if values.get(name) is None:
+        if name not in values:
             raise _Reject(Reason.MISSING_FIELD, name)
     return values, extras, drift
 
@@ -330,28 +334,25 @@ def _check_event_times(examiner: Examiner, values: dict[str, Any]) -> None:
 
 def _examine_event(examiner: Examiner, record: Mapping[str, Any]) -> _Examined:
     table = examiner.table
-    values, extras, drift = _split(table, record, ("data",))
+    data = record.get("data")
+    if data is None:
+        data = {}
+    elif type(data) is not dict:
+        raise _Reject(Reason.WRONG_TYPE, "data")
+    else:
+        record = {key: value for key, value in record.items() if key != "data"}
+    values, extras, drift = _split(table, record)
     event_type = values["type"]
     is_exact = event_type in examiner.types
-    if not is_exact and not any(
-        kind.endswith("*") and event_type.startswith(kind[:-1]) and len(event_type) >= len(kind)
-        for kind in examiner.types
-    ):
+    if not is_exact and not any(matches(event_type, kind) for kind in examiner.prefixes):
         raise _Reject(Reason.UNKNOWN_TYPE, "type")
     if values["environment"] not in ENVIRONMENTS:
         raise _Reject(Reason.UNKNOWN_ENVIRONMENT, "environment")
     values.setdefault("is_test", False)
     _check_event_times(examiner, values)
 
-    data = record.get("data")
-    if data is None:
-        data = {}
-    elif type(data) is not dict:
-        raise _Reject(Reason.WRONG_TYPE, "data")
     free: dict[str, Any] = {}
-    fields = _DATA.get(table.name) or _DATA.setdefault(
-        table.name, {item.name: item for item in table.data_fields}
-    )
+    fields = _data(table)
     for key, value in data.items():
         if value is None:
             continue
@@ -460,11 +461,11 @@ def _audit_targets(record: Mapping[str, Any]) -> tuple[str, str]:
 def _examine_audit(examiner: Examiner, record: Mapping[str, Any]) -> _Examined:
     """Document V's shape; extras hold the whole record but id and received time."""
     for name in ("actor", "context", "metadata"):
-        if record.get(name) is not None and type(record[name]) is not dict:
+        if record.get(name) is None:
+            raise _Reject(Reason.MISSING_FIELD, name)
+        if type(record[name]) is not dict:
             raise _Reject(Reason.WRONG_TYPE, name)
-    actor = record.get("actor") or {}
-    context = record.get("context") or {}
-    metadata = record.get("metadata") or {}
+    actor, context, metadata = record["actor"], record["context"], record["metadata"]
     received = record.get("received_at") or record.get("receivedAt")
     top = {
         "id": record.get("id"),
@@ -474,7 +475,12 @@ def _examine_audit(examiner: Examiner, record: Mapping[str, Any]) -> _Examined:
         "environment": record.get("environment") or "production",
         "version": record.get("version"),
     }
-    values, _, _ = _split(examiner.table, top)
+    try:
+        values, _, _ = _split(examiner.table, top)
+    except _Reject as rejection:
+        reason, name = rejection.verdict
+        sent = {"occurred_at": "occurredAt"}
+        raise _Reject(reason, sent.get(str(name), name)) from None
     if values["environment"] not in ENVIRONMENTS:
         raise _Reject(Reason.UNKNOWN_ENVIRONMENT, "environment")
     _check_event_times(examiner, values)
@@ -498,8 +504,7 @@ def _examine_audit(examiner: Examiner, record: Mapping[str, Any]) -> _Examined:
             values[name] = parse_time(metadata[key], f"metadata.{key}")
     unknown = [key for key in record if key not in _AUDIT_KNOWN and record[key] is not None]
     drift = [(key, _JSON_TYPES[type(record[key])]) for key in unknown]
-    extras = {key: record[key] for key in ("actor", "targets", "context", "metadata", *unknown)
-              if record.get(key) is not None}
+    extras = {key: record[key] for key in ("actor", "targets", "context", "metadata", *unknown)}
     return values, extras, drift
 
 

@@ -19,10 +19,10 @@ import duckdb
 import orjson
 
 from landing import reasons
-from landing.contract import TABLES, Table, event_types
+from landing.contract import MAX_LINE_BYTES, TABLES, event_types
 from landing.discover import Found, days_named, discover
 from landing.examine import EPOCH, MICROSECOND, Accepted, Examiner, Rejected, canonical
-from landing.fastpath import is_plain_shape, stage_sql
+from landing.fastpath import SHAPE, is_plain_shape, stage_sql
 from landing.ledger import Entry, Ledger
 from landing.prescan import KEPT_OF_LONG_LINE, OddLine, Slice, TextScan, file_digest
 from landing.reasons import FileFailure, Reason
@@ -33,7 +33,7 @@ from landing.tabular import OddRecord, csv_slices, parquet_queries, quote
 
 FUTURE_TOLERANCE = timedelta(hours=24)
 KEPT_OF_REJECTED = 64 << 10
-FETCHED_ROWS = 10_000
+MAX_SHAPES = 100_000
 # below this many bytes the set-up of the SQL path costs more than examining in Python
 FAST_FROM_BYTES = 256 << 10
 
@@ -101,7 +101,7 @@ def land(
                 report.files.append(result)
                 if on_file is not None:
                     on_file(result)
-    for name in ("staged", "fast_shapes", "met", "ranked"):
+    for name in ("staged", "plain_shapes", "met", "ranked"):
         connection.execute(f"drop table if exists temp.{name}")
     return report
 
@@ -112,7 +112,7 @@ class _Run:
     ledger: Ledger
     work: Path
     rules: SecretRules
-    shapes: dict[tuple[str, str], bool] = field(default_factory=dict)
+    shapes: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def land_file(self, found: Found) -> FileResult | None:
         """One file in its own transaction; None if it has to wait for the next run."""
@@ -204,12 +204,8 @@ class _Run:
             _log.warning("%s is still being written and is left for the next run", found.path)
             return None
         covers = days_named(found.path) or received
-        entry = self.ledger.write(
-            found, "landed", sha256=digest, counts=rows.counts, covers=covers
-        )
-        return self._commit(
-            found, entry, rows.counts, started, redactions=dict(reader.redactions)
-        )
+        entry = self.ledger.write(found, "landed", sha256=digest, counts=rows.counts, covers=covers)
+        return self._commit(found, entry, rows.counts, started, redactions=dict(reader.redactions))
 
     def _land_same(self, found: Found, started: float) -> FileResult | None:
         digest = file_digest(found.absolute)
@@ -229,15 +225,6 @@ class _Run:
             found, "same_content", sha256=digest, counts=counts, covers=covers
         )
         return self._commit(found, entry, counts, started)
-
-    def is_plain(self, shape: str, table: Table) -> bool:
-        """Whether a shape is fit for the fast path; each is judged once a run."""
-        key = (table.name, shape)
-        if key not in self.shapes:
-            if len(self.shapes) > 100_000:
-                self.shapes.clear()
-            self.shapes[key] = is_plain_shape(shape, table)
-        return self.shapes[key]
 
 
 def _is_unchanged(found: Found) -> bool:
@@ -280,12 +267,10 @@ class _FileReader:
 
     def _read_parquet(self) -> str:
         digest = file_digest(self.found.absolute)
-        queries, rows = parquet_queries(self.connection, self.found.absolute, self.table)
+        queries = parquet_queries(self.connection, self.found.absolute, self.table)
         try:
-            for query in queries:
-                self._stage(query, rows)
-        except duckdb.IOException as error:
-            raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
+            for first_line, query in queries:
+                self._stage(query, first_line)
         except duckdb.Error as error:
             raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
         return digest
@@ -294,29 +279,29 @@ class _FileReader:
         size = part.path.stat().st_size
         if self.table.family != "event" or size < FAST_FROM_BYTES:
             create_staged(self.connection, self.table)
-            self._examine((n, text, False) for n, text in _lines(part))
+            self._examine(_lines(part))
             self._examine_odd(part.odd)
-            self.rows.insert_staged()
+            self.rows.insert_staged(part.first_line)
             return
+        # small buffers, or a slice would be read by one thread
         lines = f"""
-            select row_number() over () + {part.first_line - 1} as _line, text
+            select text
             from read_csv(
                 {quote(str(part.path))}, columns = {{text: 'VARCHAR'}}, auto_detect = false,
                 header = false, delim = chr(1), quote = '', escape = '', strict_mode = false,
-                max_line_size = 8388608
+                max_line_size = {2 * MAX_LINE_BYTES}, buffer_size = {4 * MAX_LINE_BYTES}
             )
         """
-        self._stage(f"select * from ({lines}) where trim(text, chr(32) || chr(9)) <> ''", size)
+        self._stage(lines, part.first_line)
         self._examine_odd(part.odd)
 
-    def _stage(self, lines: str, size: int) -> None:
-        """Stage the lines of a query: by SQL where possible, the others one by one."""
+    def _stage(self, lines: str, first_line: int) -> None:
+        """Stage the texts of a query: by SQL where possible, the others one by one."""
         if self.table.family != "event":
-            cursor = self.connection.cursor()
-            cursor.execute(lines)
+            texts = self.connection.execute(lines).fetchall()
             create_staged(self.connection, self.table)
-            self._examine((n, text, False) for n, text in _fetched(cursor))
-            self.rows.insert_staged()
+            self._examine((n, text, False) for n, (text,) in enumerate(texts, first_line))
+            self.rows.insert_staged(first_line)
             return
         query = stage_sql(
             self.table,
@@ -327,23 +312,45 @@ class _FileReader:
         )
         execute = self.connection.execute
         execute(f"create or replace temp table staged as {query}")
-        shapes = [
-            shape
-            for (shape,) in execute("select distinct shape from staged where is_ok").fetchall()
-            if self.run.is_plain(shape, self.table)
-        ]
-        execute("create or replace temp table fast_shapes (shape varchar)")
-        execute("insert into fast_shapes select unnest(?::varchar[])", [shapes])
-        is_slow = "(not is_ok or shape not in (select shape from fast_shapes))"
-        rest = execute(
-            f"select _line, payload, is_clean from staged where {is_slow} order by _line"
-        ).fetchall()
         (staged,) = execute("select count(*) from staged").fetchall()[0]
-        self.rows.counts.lines += staged - len(rest)
-        if rest:
+        plain = self._plain_shapes()
+        fast = sum(plain.values())
+        self.rows.counts.lines += fast
+        rest = []
+        if fast < staged:
+            execute("create or replace temp table plain_shapes (shape varchar)")
+            execute("insert into plain_shapes select unnest(?::varchar[])", [list(plain)])
+            is_slow = "(not is_ok or shape not in (select shape from plain_shapes))"
+            rest = execute(
+                f"""
+                select rowid + {first_line}, payload, is_clean
+                from staged where {is_slow} and trim(payload, chr(32) || chr(9)) <> ''
+                order by rowid
+                """
+            ).fetchall()
             execute(f"delete from staged where {is_slow}")
+        if rest:
             self._examine(rest)
-        self.rows.insert_staged()
+        self.rows.insert_staged(first_line)
+
+    def _plain_shapes(self) -> dict[str, int]:
+        """The shapes in `staged` that are fit for the fast path, and how many rows have each.
+
+        Each shape is judged once a run.
+        """
+        known = self.run.shapes.setdefault(self.table.name, {})
+        if len(known) > MAX_SHAPES:
+            known.clear()
+        shapes = self.connection.execute(
+            "select shape, any_value(payload), count(*) from staged where is_ok group by shape"
+        ).fetchall()
+        for shape, example, _ in shapes:
+            if shape not in known:
+                parts = self.connection.execute(
+                    f"select {SHAPE.format(text='line')} from (select ? as line)", [example]
+                ).fetchall()[0]
+                known[shape] = is_plain_shape(*parts, self.table)
+        return {shape: count for shape, _, count in shapes if known[shape]}
 
     def _examine(self, lines: Iterable[tuple[int, str, bool]]) -> None:
         """Examine lines in Python; accepted ones are appended to `staged`."""
@@ -425,13 +432,8 @@ class _FileReader:
             self._examine(readable)
 
 
-def _lines(part: Slice) -> Iterator[tuple[int, str]]:
+def _lines(part: Slice) -> Iterator[tuple[int, str, bool]]:
     with part.path.open("rb") as file:
         for number, line in enumerate(file, start=part.first_line):
             if line.strip():
-                yield number, line[:-1].decode()
-
-
-def _fetched(cursor: duckdb.DuckDBPyConnection) -> Iterator[tuple[int, str]]:
-    while rows := cursor.fetchmany(FETCHED_ROWS):
-        yield from rows
+                yield number, line[:-1].decode(), False

@@ -20,7 +20,7 @@ from landing.contract import MAX_LINE_BYTES
 from landing.reasons import FileFailure, Reason
 
 CHUNK_BYTES = 1 << 20  # not above MAX_LINE_BYTES: only a line that spans chunks can be too long
-SLICE_BYTES = 64 << 20
+SLICE_BYTES = 128 << 20
 MAX_UNPACKED_BYTES = 16 << 30
 MAX_RATIO = 200  # text compresses 5 to 60 times; a 750:1 file is a bomb
 RATIO_FROM_BYTES = 256 << 20

@@ -70,7 +70,7 @@ class LandingError(Exception):
     """Landing cannot work at all as it was called; the message names the remedy."""
 
 
-class FileFailure(Exception):  # noqa: N818 - an outcome of one file, not an error of the program
+class FileFailure(Exception):
     """One file cannot be landed, for a reason of the closed list."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:

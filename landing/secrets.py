@@ -127,7 +127,6 @@ class SecretRules:
 
     def redact_text(self, text: str, found: Counter[str]) -> str:
         """A line that is no valid record: value rules, and `key: value` of denied keys."""
-
         pieces: list[str] = []
         end = 0
         for match in _KEY.finditer(text):

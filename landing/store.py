@@ -48,13 +48,18 @@ class FileRows:
     drift: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(field, JSON type) → (records, first line)."""
 
-    def insert_staged(self) -> None:
-        """Move the rows of temporary table `staged` into the raw table."""
+    def insert_staged(self, first_line: int) -> None:
+        """Move the rows of temporary table `staged` into the raw table.
+
+        A row without `_line` stands where it was read: its rowid counts from `first_line`.
+        """
         names = ", ".join(name for name, _ in self.table.columns)
         self.connection.execute(
             f"""
             insert into raw.{self.table.name}
-            select {names}, payload, _content_hash, _key_hash, ?, _line, ?, ?
+            select
+                {names}, payload, _content_hash, _key_hash, ?,
+                coalesce(_line, rowid + {first_line}), ?, ?
             from staged
             """,
             [self.path, self.landed_at, self.batch],
@@ -245,11 +250,11 @@ class FileRows:
             from copies
             """
         )
-        displaced = f"""
+        displaced = """
             select r._batch, r._line, r._file, r.is_first_copy
             from ranked as r where origin = 'raw' and not is_winner
         """
-        lost = f"""
+        lost = """
             select _batch, _line, _file from ranked
             where origin in ('new', 'raw') and is_first_copy and not is_winner
         """
@@ -337,9 +342,7 @@ def create_staged(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
     connection.execute(f"create or replace temp table staged ({columns})")
 
 
-def stage_examined(
-    connection: duckdb.DuckDBPyConnection, table: Table, rows: Path
-) -> None:
+def stage_examined(connection: duckdb.DuckDBPyConnection, table: Table, rows: Path) -> None:
     """Append examined records to `staged` from a file of JSON objects: columns by name (instants
     as microseconds), payload, extras, _line.
     """

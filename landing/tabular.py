@@ -32,7 +32,7 @@ ROWS_PER_SLICE = 100_000
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
 
 
-class RejectedRecord(Exception):  # noqa: N818 - a verdict
+class RejectedRecord(Exception):
     """A CSV record that cannot be turned into JSON."""
 
     def __init__(self, reason: Reason, field: str | None = None) -> None:
@@ -226,8 +226,8 @@ def check_parquet_magic(path: Path) -> None:
 
 def parquet_queries(
     connection: duckdb.DuckDBPyConnection, path: Path, table: Table
-) -> tuple[list[str], int]:
-    """Queries that give (_line, text) of the file's rows, slice by slice, and the row count.
+) -> Iterator[tuple[int, str]]:
+    """(first row number from 1, query of one column text) of the file's rows, slice by slice.
 
     Raises FileFailure when the file cannot be opened as Parquet.
     """
@@ -243,15 +243,10 @@ def parquet_queries(
         for name, kind, *_ in described
         if name != "file_row_number"
     ]
-    select = f"""
-        select file_row_number + 1 as _line, to_json({{{", ".join(members)}}})::varchar as text
-        from {source}
-    """
-    queries = [
-        f"{select} where file_row_number between {first} and {first + ROWS_PER_SLICE - 1}"
-        for first in range(0, rows, ROWS_PER_SLICE)
-    ]
-    return queries, rows
+    select = f"select to_json({{{', '.join(members)}}})::varchar as text from {source}"
+    for first in range(0, rows, ROWS_PER_SLICE):
+        last = first + ROWS_PER_SLICE - 1
+        yield first + 1, f"{select} where file_row_number between {first} and {last}"
 
 
 def _parquet_json(name: str, kind: str) -> str:

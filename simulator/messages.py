@@ -323,7 +323,7 @@ sent as (
         user_id,
         {NULLS}
         null::varchar as trace_id,
-        -- the campaign of the last project's every fourth week is a test, in production
+        -- one mail in 40 belongs to a test of its campaign, in production too
         thing_key % 40 = 5 as is_test,
         'cmp_' || substr(project_id, 5) || '_' || day // 7 || case when thing_key % 40 = 5
             then '_test' else '' end as campaign_id,

@@ -1,7 +1,7 @@
 """What people and machines do: visits, and the auth, session and platform events they cause.
 
-Here: SQL text, one SELECT a table and day, of the *intended* events; a function of the cast and
-the day only. Not here: how an extract spoils them (`imperfections`), mail, points and webhooks
+Here: SQL text, one SELECT a table and span of days, of the *intended* events; a function of the
+cast and those days only. Not here: how an extract spoils them (`imperfections`), mail, points and webhooks
 (`messages`).
 
 A visit is one user in one project for a while. Its plan (how many events, how long, how it ends)
@@ -22,11 +22,6 @@ DAY = 86_400_000_000
 EVENING = 21 * 3600
 # a visit whose device was offline is received whole, this many days later
 LAGS = (0, 1, 2, 4, 9)
-
-ENVELOPE = """
-    id, type, occurred_at, received_at, environment, workspace_id, project_id, user_id, session_id,
-    service_id, trace_id, api_key_id, anonymous_id, impersonator_id, is_test, ip, user_agent
-"""
 
 
 def visits_sql(parameters: Parameters, candidates: list[tuple[int, int, int]]) -> str:

@@ -1,8 +1,8 @@
 """What people and machines do: visits, and the auth, session and platform events they cause.
 
 Here: SQL text, one SELECT a table and span of days, of the *intended* events; a function of the
-cast and those days only. Not here: how an extract spoils them (`imperfections`), mail, points and webhooks
-(`messages`).
+cast and those days only. Not here: how an extract spoils them (`imperfections`), mail, points and
+webhooks (`messages`).
 
 A visit is one user in one project for a while. Its plan (how many events, how long, how it ends)
 is drawn first, so the number of events of a day is known without making them, and each session's
@@ -34,7 +34,7 @@ def visits_sql(parameters: Parameters, candidates: list[tuple[int, int, int]]) -
     chosen = [row for row in candidates if first <= row[0] <= last and row[0] + row[1] <= last]
     rows = ", ".join(f"({day}, {lag}, {start})" for day, lag, start in chosen or [(-1, 0, 0)])
     anonymous = ", ".join(
-        f"({day}, {start}, {anonymous_count(parameters, day)})"
+        f"({day}, {start}, {anonymous_count(parameters)})"
         for day, lag, start in chosen or [(-1, 0, 0)]
         if lag == 0
     )
@@ -277,7 +277,7 @@ from closed
 """
 
 
-def anonymous_count(parameters: Parameters, day: int) -> int:
+def anonymous_count(parameters: Parameters) -> int:
     """Return how many visits of unknown visitors a day has."""
     return max(1, parameters.events // parameters.days // 300)
 

@@ -74,7 +74,7 @@ def _typed(table: Table, item: Field) -> list[tuple[str, str]]:
     integer = f"case when regexp_full_match({raw}, '-?\\d{{1,18}}') then {raw} end"
     match item.kind:
         case "text":
-            return [(item.name, string)]
+            return [(item.name, f"nullif({string}, '')")]
         case "time":
             text = f"{raw}[2:-2]"
             time = f"make_timestamp(epoch_us(try_cast({text} as timestamptz)))"
@@ -87,7 +87,7 @@ def _typed(table: Table, item: Field) -> list[tuple[str, str]]:
         case "number":
             return [(item.name, number)]
         case "text_or_integer":
-            return [(item.name, f"coalesce({string}, {integer})")]
+            return [(item.name, f"coalesce(nullif({string}, ''), {integer})")]
         case "metric":
             return [("numeric_value", number), ("text_value", string)]
 
@@ -98,9 +98,6 @@ def _column(table: Table, name: str) -> str:
         return "coalesce(received_at, occurred_at) as received_at"
     if name == "is_test":
         return "coalesce(is_test, false) as is_test"
-    kinds = {item.name: item.kind for item in table.fields + table.data_fields}
-    if kinds.get(name) in ("text", "text_or_integer"):
-        return f"nullif({name}, '') as {name}"
     return name
 
 
@@ -113,8 +110,6 @@ def _rule(rule: Rule) -> str:
     )
     value = "coalesce(numeric_value::varchar, text_value)" if rule.field == "value" else rule.field
     holds = f"{value} is not null"
-    if rule.field != "value" and rule.minimum is None:
-        holds += f" and {value} <> ''"
     if rule.allowed is not None:
         holds += f" and {value} in ({', '.join(map(quote, rule.allowed))})"
     if rule.minimum is not None:
@@ -134,25 +129,20 @@ def _checks(table: Table, types: tuple[str, ...], latest_us: int) -> list[str]:
         f"({' or '.join(known)})",
         f"environment in ({', '.join(map(quote, ENVIRONMENTS))})",
         *(f"{name} is not null" for name in table.required),
-        *(
-            f"{item.name} <> ''"
-            for item in table.fields
-            if item.name in table.required and item.kind == "text"
-        ),
         f"epoch_us(coalesce(received_at, occurred_at)) <= {latest_us}",
         f"(received_at is null or epoch_us(occurred_at) <= {latest_us} or"
         f" epoch_us(occurred_at) > epoch_us(received_at) + {CLOCK_SKEW_US})",
         *(_rule(rule) for rule in table.rules),
     ]
     for item in table.fields + table.data_fields:
+        raw = _raw(table, item)
+        if item.kind == "metric":
+            checks.append(f"{raw} is null or {raw} = 'null' or text_value is not null"
+                          " or isfinite(numeric_value)")
+            continue
         # a value that is there must have become a value
-        columns = ["numeric_value", "text_value"] if item.kind == "metric" else [item.name]
-        fits = f"coalesce({', '.join(f'{c}::varchar' for c in columns)}) is not null"
-        if len(columns) == 1:
-            fits = f"{columns[0]} is not null"
-        checks.append(f"({_raw(table, item)} is null or {_raw(table, item)} = 'null' or {fits})")
-        if item.kind in ("number", "metric"):
-            checks.append(f"(isfinite({columns[0]}) is not false)")
+        fits = f"isfinite({item.name})" if item.kind == "number" else f"{item.name} is not null"
+        checks.append(f"{raw} is null or {raw} in ('null', '\"\"') or coalesce({fits}, false)")
     return checks
 
 

@@ -6,6 +6,7 @@ Belongs here: the order of the steps and what happens when one fails. Does not: 
 
 import errno
 import hashlib
+import itertools
 import logging
 import tempfile
 import time
@@ -34,6 +35,7 @@ from landing.tabular import OddRecord, csv_slices, parquet_queries, quote
 FUTURE_TOLERANCE = timedelta(hours=24)
 KEPT_OF_REJECTED = 64 << 10
 MAX_SHAPES = 100_000
+PREFILTERED_LINES = 5_000
 # below this many bytes the set-up of the SQL path costs more than examining in Python
 FAST_FROM_BYTES = 256 << 10
 
@@ -127,8 +129,7 @@ class _Run:
             self.connection.rollback()
             if error.errno in _NOT_THE_FILES_FAULT:
                 raise
-            failure = FileFailure(Reason.FILE_UNREADABLE, str(error))
-            return self._fail(found, failure, started)
+            return self._fail(found, FileFailure(Reason.FILE_UNREADABLE, str(error)), started)
         except BaseException:
             self.connection.rollback()
             raise
@@ -279,9 +280,9 @@ class _FileReader:
         size = part.path.stat().st_size
         if self.table.family != "event" or size < FAST_FROM_BYTES:
             create_staged(self.connection, self.table)
-            self._examine(_lines(part))
+            self._examine(self._prefiltered(_lines(part)))
             self._examine_odd(part.odd)
-            self.rows.insert_staged(part.first_line)
+            self.rows.insert_staged()
             return
         # small buffers, or a slice would be read by one thread
         lines = f"""
@@ -300,8 +301,9 @@ class _FileReader:
         if self.table.family != "event":
             texts = self.connection.execute(lines).fetchall()
             create_staged(self.connection, self.table)
-            self._examine((n, text, False) for n, (text,) in enumerate(texts, first_line))
-            self.rows.insert_staged(first_line)
+            numbered = ((n, text) for n, (text,) in enumerate(texts, first_line))
+            self._examine(self._prefiltered(numbered))
+            self.rows.insert_staged()
             return
         query = stage_sql(
             self.table,
@@ -312,7 +314,8 @@ class _FileReader:
         )
         execute = self.connection.execute
         execute(f"create or replace temp table staged as {query}")
-        (staged,) = execute("select count(*) from staged").fetchall()[0]
+        staged, first_row = execute("select count(*), min(rowid) from staged").fetchall()[0]
+        origin = first_line - (first_row or 0)  # rows of an open transaction count from 2^55
         plain = self._plain_shapes()
         fast = sum(plain.values())
         self.rows.counts.lines += fast
@@ -323,7 +326,7 @@ class _FileReader:
             is_slow = "(not is_ok or shape not in (select shape from plain_shapes))"
             rest = execute(
                 f"""
-                select rowid + {first_line}, payload, is_clean
+                select rowid + {origin}, payload, is_clean
                 from staged where {is_slow} and trim(payload, chr(32) || chr(9)) <> ''
                 order by rowid
                 """
@@ -331,7 +334,7 @@ class _FileReader:
             execute(f"delete from staged where {is_slow}")
         if rest:
             self._examine(rest)
-        self.rows.insert_staged(first_line)
+        self.rows.insert_staged(origin)
 
     def _plain_shapes(self) -> dict[str, int]:
         """The shapes in `staged` that are fit for the fast path, and how many rows have each.
@@ -349,8 +352,22 @@ class _FileReader:
                 parts = self.connection.execute(
                     f"select {SHAPE.format(text='line')} from (select ? as line)", [example]
                 ).fetchall()[0]
-                known[shape] = is_plain_shape(*parts, self.table)
+                keys, data_keys, data_type = parts
+                known[shape] = is_plain_shape(keys, data_keys, data_type, self.table)
         return {shape: count for shape, _, count in shapes if known[shape]}
+
+    def _prefiltered(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bool]]:
+        """Say of each line whether no value rule can match it; RE2 does it 30 times faster."""
+        query = f"""
+            select not contains(text, '\\') and not regexp_matches(
+                text, {quote(self.run.rules.prefilter)}
+            )
+            from (select unnest(?::varchar[]) as text)
+        """
+        while chunk := list(itertools.islice(lines, PREFILTERED_LINES)):
+            clean = self.connection.execute(query, [[text for _, text in chunk]]).fetchall()
+            for (number, text), (is_clean,) in zip(chunk, clean, strict=True):
+                yield number, text, is_clean
 
     def _examine(self, lines: Iterable[tuple[int, str, bool]]) -> None:
         """Examine lines in Python; accepted ones are appended to `staged`."""
@@ -432,8 +449,8 @@ class _FileReader:
             self._examine(readable)
 
 
-def _lines(part: Slice) -> Iterator[tuple[int, str, bool]]:
+def _lines(part: Slice) -> Iterator[tuple[int, str]]:
     with part.path.open("rb") as file:
         for number, line in enumerate(file, start=part.first_line):
             if line.strip():
-                yield number, line[:-1].decode(), False
+                yield number, line[:-1].decode()

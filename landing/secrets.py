@@ -3,7 +3,7 @@
 The rules are data (`seeds/secret_rules.csv`), written for RE2 and Python alike:
 `key_deny`/`key_allow` match a whole object key (in lower case, `-` as `_`), at any depth, and a
 denied key is dropped; `value` rules redact the matching part of any string. `anchors` are
-literals, separated by blanks, one of which every match contains (in lower case where the pattern
+literals, separated by `|`, one of which every match contains (in lower case where the pattern
 ignores case): looking for them first costs 5 µs a line where Python's `re` over all patterns
 costs 300 µs (2-core machine).
 
@@ -168,7 +168,7 @@ def load_rules(path: Path = SEEDS / "secret_rules.csv") -> SecretRules:
     values = tuple(
         ValueRule(
             row["rule_id"],
-            tuple(row["anchors"].split()),
+            tuple(row["anchors"].split("|")),
             re.compile(row["pattern"]),
             row["replacement"],
             row["pattern"].startswith("(?i)"),

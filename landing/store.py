@@ -48,10 +48,10 @@ class FileRows:
     drift: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(field, JSON type) → (records, first line)."""
 
-    def insert_staged(self, first_line: int) -> None:
+    def insert_staged(self, origin: int = 0) -> None:
         """Move the rows of temporary table `staged` into the raw table.
 
-        A row without `_line` stands where it was read: its rowid counts from `first_line`.
+        A row without `_line` stands where it was read: its rowid plus `origin`.
         """
         names = ", ".join(name for name, _ in self.table.columns)
         self.connection.execute(
@@ -59,7 +59,7 @@ class FileRows:
             insert into raw.{self.table.name}
             select
                 {names}, payload, _content_hash, _key_hash, ?,
-                coalesce(_line, rowid + {first_line}), ?, ?
+                coalesce(_line, rowid + {origin}), ?, ?
             from staged
             """,
             [self.path, self.landed_at, self.batch],

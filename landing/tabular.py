@@ -98,7 +98,7 @@ def _records(
             if following[1].count(b'"') % 2:
                 closed = True
                 break
-        if closed:
+        if closed and _is_record([line for _, line, _ in gathered]):
             yield number, [line for _, line, _ in gathered], None
         else:
             pending = gathered[1:] + pending
@@ -119,6 +119,15 @@ def _cells(raw: list[bytes]) -> list[str]:
     if len(rows) != 1:
         raise RejectedRecord(Reason.CSV_SYNTAX)
     return rows[0]
+
+
+def _is_record(raw: list[bytes]) -> bool:
+    """Whether lines that their quotes hold together are one record, not a stray quote and more."""
+    try:
+        _cells(raw)
+    except RejectedRecord as verdict:
+        return verdict.reason is not Reason.CSV_SYNTAX
+    return True
 
 
 def _cell(name: str, cell: str, kinds: dict[str, str]) -> object:

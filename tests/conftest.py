@@ -52,7 +52,7 @@ def demo_landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small landing folder made by the simulator; read-only for its users."""
     folder = tmp_path_factory.mktemp("demo") / "landing"
     command = [sys.executable, "-m", "simulator", "--out", str(folder)]
-    size = ["--events", "6000", "--days", "40", "--no-answer-key", "--quiet"]
+    size = ["--events", "6000", "--days", "40", "--quiet"]
     subprocess.run([*command, *size], cwd=ROOT, check=True, capture_output=True, timeout=300)
     return folder
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import duckdb
 import oracle
 import pytest
+from conftest import run_job
 
 START = datetime(2025, 1, 30, 22, 0, tzinfo=UTC)
 WINDOWS = (1, 7, 28, 30, 90)
@@ -144,11 +145,7 @@ def events() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def home(
-    tmp_path_factory: pytest.TempPathFactory,
-    events: list[dict[str, Any]],
-    run_job: Callable[..., Any],
-) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, events: list[dict[str, Any]]) -> Path:
     folder = tmp_path_factory.mktemp("definitions")
     write(folder / "landing", events)
     result = run_job(folder / "home", folder / "landing")

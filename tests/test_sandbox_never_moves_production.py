@@ -15,6 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from conftest import run_job
 
 import simulator
 
@@ -106,9 +107,7 @@ def extracts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def production(
-    extracts: Path, tmp_path_factory: pytest.TempPathFactory, run_job: Callable[..., Any]
-) -> Callable[[str], Rows]:
+def production(extracts: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rows]:
     """Name of a variant → rows of every production mart, in order."""
     entities, events = {}, {}
     for path in sorted(extracts.rglob("*.jsonl*")):

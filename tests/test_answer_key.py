@@ -1,0 +1,173 @@
+"""The published marts of the demo against the answers that the simulator computed of its own rules.
+
+The simulator knows what it meant to happen; the extracts it writes hold that late, doubled,
+conflicting, malformed and in four formats. `_answer_key/` leaves rows without a figure out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+ENVIRONMENTS = ("production", "sandbox")
+USERS = ["users_1d", "users_7d", "users_28d", "users_30d", "users_90d"]
+AUTH = [
+    *("attempt_count", "success_count", "failure_count", "login_count", "login_success_count"),
+    *("token_refresh_count", "token_exchange_count", "mfa_challenge_count", "mfa_pass_count"),
+    "failures_with_trace_count",
+]
+PLACE = ["workspace_id", "project_id"]
+
+# answer file → (mart, key, figures)
+ANSWERS = {
+    "active_users_daily": (
+        "fct_active_users_daily",
+        ["scope", *PLACE, "service_id", "activity_date"],
+        USERS,
+    ),
+    "auth_daily_detail": (
+        "fct_auth_daily",
+        [*PLACE, "service_id", "provider", "method", "activity_date"],
+        AUTH,
+    ),
+    "auth_daily": ("fct_auth_daily", [*PLACE, "activity_date"], AUTH),
+    "failure_hours": (
+        "fct_auth_hourly",
+        [*PLACE, "activity_hour_at"],
+        ["attempt_count", "failure_count", "failures_with_trace_count"],
+    ),
+    "sessions_daily": (
+        "fct_sessions_daily",
+        [*PLACE, "session_date"],
+        ["started_count", "active_count", "ended_count", "revoked_count", "engaged_count"],
+    ),
+    "sessions": (
+        "fct_sessions",
+        [*PLACE, "session_id", "user_id", "anonymous_id", "started_at"],
+        [
+            *("ended_at", "session_date", "is_ended", "is_revoked", "revoked_at"),
+            *("revoke_reason", "revoked_by_kind", "is_engaged", "is_overlong", "is_test"),
+            "is_impersonated",
+        ],
+    ),
+    "mau_daily": ("fct_mau_daily", ["workspace_id", "activity_date"], ["mau"]),
+}
+
+# billing, and the attack
+PRODUCTION_ONLY = {"mau_daily", "failure_hours"}
+
+
+@pytest.fixture(scope="module")
+def demo(demo_home: Path, demo_landing: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Published marts of both environments as schemas, answers as tables of schema `answers`."""
+    with duckdb.connect() as connection:
+        for environment in ENVIRONMENTS:
+            latest = demo_home / "published" / environment / "latest.duckdb"
+            connection.execute(f"attach '{latest}' as {environment}_file (read_only)")
+        connection.execute("create schema answers")
+        for path in (demo_landing / "_answer_key").glob("*.parquet"):
+            connection.execute(f"create view answers.{path.stem} as from '{path}'")
+        yield connection
+
+
+def summed(figure: str) -> str:
+    """Answers are by coarser keys than some marts: counts add up, what describes a row is one."""
+    return f"sum({figure})" if figure.endswith("_count") else f"any_value({figure})"
+
+
+@pytest.mark.parametrize(
+    ("answer", "environment"),
+    [
+        (answer, environment)
+        for answer in ANSWERS
+        for environment in ENVIRONMENTS
+        if environment == "production" or answer not in PRODUCTION_ONLY
+    ],
+)
+def test_mart_shows_the_answers(
+    demo: duckdb.DuckDBPyConnection, answer: str, environment: str
+) -> None:
+    mart, key, figures = ANSWERS[answer]
+    columns = {name for name, *_ in demo.execute(f"describe answers.{answer}").fetchall()}
+    own = f"where environment = '{environment}'" if "environment" in columns else ""
+    # rows that say nothing may be absent on either side
+    figured = " or ".join(
+        f"{figure} <> 0"
+        if figure.endswith(("_count", "d", "mau")) and mart != "fct_sessions"
+        else "true"
+        for figure in figures
+    )
+    keys = ", ".join(key)
+    expected = f"""
+        select {keys}, {", ".join(figures)} from answers.{answer} {own}
+    """
+    found = f"""
+        select {keys}, {", ".join(f"{summed(figure)} as {figure}" for figure in figures)}
+        from {environment}_file.{environment}.{mart} group by {keys}
+    """
+    if answer == "failure_hours":
+        found += f" having ({keys}) in (select ({keys}) from answers.{answer} {own})"
+    missing, wrong = (
+        demo.execute(
+            f"with one as ({one}), other as ({other}) select * from one where {figured}"
+            " except all select * from other order by all limit 5"
+        ).fetchall()
+        for one, other in ((expected, found), (found, expected))
+    )
+    assert (missing, wrong) == ([], [])
+    (count,) = demo.execute(f"select count(*) from ({expected})").fetchone() or (0,)
+    assert count > 0
+
+
+def test_landing_accounts_as_intended(demo: duckdb.DuckDBPyConnection, demo_home: Path) -> None:
+    build_file = demo_home / "warehouse.duckdb"
+    demo.execute(f"attach if not exists '{build_file}' as build_file (read_only)")
+    found = demo.execute(
+        """
+        select table_name, sum(lines), sum(accepted), sum(duplicates), sum(conflicts), sum(rejected)
+        from build_file.raw.landed_files group by all order by all
+        """
+    ).fetchall()
+    expected = demo.execute(
+        """
+        select
+            table_name, line_count, accepted_count, duplicate_count, conflict_count, rejected_count
+        from answers.landing order by all
+        """
+    ).fetchall()
+    assert found == expected
+    reasons = "table_name, reason, count(*)"
+    assert (
+        demo.execute(
+            f"select {reasons} from build_file.raw.rejected_records group by all order by all"
+        ).fetchall()
+        == demo.execute(
+            "select table_name, reason, rejected_count from answers.rejections order by all"
+        ).fetchall()
+    )
+
+
+def test_no_planted_secret_is_stored_anywhere(
+    demo: duckdb.DuckDBPyConnection, demo_home: Path
+) -> None:
+    secrets = [
+        row[0] for row in demo.execute("select secret from answers.planted_secrets").fetchall()
+    ]
+    assert secrets
+    demo.execute(
+        f"attach if not exists '{demo_home / 'warehouse.duckdb'}' as build_file (read_only)"
+    )
+    tables = demo.execute(
+        "select table_name from duckdb_tables() where database_name = 'build_file'"
+        " and schema_name = 'raw'"
+    ).fetchall()
+    for (table,) in tables:
+        for secret in secrets:
+            hits = demo.execute(
+                f"select count(*) from build_file.raw.{table} as t where contains(t::varchar, ?)",
+                [secret],
+            ).fetchone()
+            assert hits == (0,), f"{table} holds {secret!r}"

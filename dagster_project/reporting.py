@@ -260,8 +260,7 @@ def _landing_lines(outcome: Outcome) -> list[str]:
     lines = [
         _row("landed", said),
         _row(
-            "",
-            f"so far {plural(landing.total_rows, 'row')} of {plural(landing.total_files, 'file')}",
+            "", f"so far {plural(landing.total_rows, 'row')}, {plural(landing.total_files, 'file')}"
         ),
     ]
     for rejection in landing.rejections[:3]:

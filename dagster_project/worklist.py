@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from dagster_project import builds, snapshots
-from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from dagster_project.warehouse import ENVIRONMENTS, Warehouse, WarehouseBusyError
 
 # Names of files that are still being written; see the landing contract.
 UNFINISHED_SUFFIXES = (".tmp", ".part")
@@ -44,19 +44,19 @@ def is_idle(at: Warehouse) -> bool:
 
     Costs a listing of the folder, one query and 10 ms for the code's fingerprint; a Dagster run of
     everything writes a planned event for every asset and check first, about 10 ms each.
-    Raises WarehouseBusyError.
+    While another process writes, or before the first landing, the answer is no: the run itself
+    waits, or says what is wrong.
     """
     if not at.build_file.exists() or not at.landing.is_dir():
         return False
-    with at.connect() as connection:
-        try:
+    try:
+        with at.connect() as connection:
             inputs = builds.read_inputs(connection)
             landed = set(
                 connection.execute("select path, bytes, mtime_ns from raw.landed_files").fetchall()
             )
-        except duckdb.CatalogException:
-            # killed before the first landing
-            return False
+    except (WarehouseBusyError, duckdb.CatalogException):
+        return False
     if not landed.issuperset(files_at_rest(at.landing)):
         return False
     return all_built(at, inputs)

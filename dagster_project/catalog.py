@@ -53,6 +53,17 @@ def sources(manifest: Manifest) -> dict[str, str]:
     }
 
 
+def describe_test(test: Mapping[str, Any]) -> str:
+    """What a dbt test says: its description, else its kind and column."""
+    if test.get("description"):
+        return str(test["description"])
+    kind = (test.get("test_metadata") or {}).get("name")
+    if kind is None:
+        return f"{test['name'].removeprefix('assert_').replace('_', ' ').capitalize()}."
+    place = f" of column {test['column_name']}" if test.get("column_name") else ""
+    return f"dbt test {kind}{place}."
+
+
 def with_tests_attached(manifest: Manifest) -> dict[str, Any]:
     """The manifest with every test over several models attached to one of them.
 

@@ -94,6 +94,12 @@ class Warehouse:
         """Dagster's instance: dagster.yaml, runs, event logs."""
         return self.home / "dagster"
 
+    def files_of_run(self, run_id: str) -> list[Path]:
+        """What Dagster's storage has on disk for one run: its database and its output."""
+        databases = (self.dagster_home / "history" / "runs").glob(f"{run_id}.db*")
+        output = self.dagster_home / "storage" / run_id
+        return [*databases, *([output] if output.exists() else [])]
+
     @property
     def lock_file(self) -> Path:
         """Held, with flock, by the one process that may write."""

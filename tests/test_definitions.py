@@ -144,6 +144,7 @@ def test_what_python_checks_blocks(definitions: dg.Definitions) -> None:
     nodes = [graph.get(key) for key in graph.asset_check_keys if key.name in ours]
     assert nodes
     assert all(node.blocking for node in nodes)
+    assert all(graph.get(key).description for key in graph.asset_check_keys)
 
 
 def test_assets_are_described(specs: dict[tuple[str, ...], dg.AssetSpec]) -> None:
@@ -233,6 +234,28 @@ def test_runs_are_forgotten_by_age_and_the_last_that_published_never(
             assert run_id in forgotten
 
 
+def test_a_forgotten_run_leaves_no_file(tmp_path: Path) -> None:
+    at = Warehouse(tmp_path / "home", tmp_path)
+    at.prepare_folders()
+
+    @dg.op
+    def do_little() -> None:
+        """Something to run."""
+
+    @dg.job
+    def little() -> None:
+        do_little()
+
+    with dg.DagsterInstance.local_temp(str(at.dagster_home)) as instance:
+        run_id = little.execute_in_process(instance=instance).run_id
+        assert at.files_of_run(run_id)
+        assert schedules.forget(instance, at, datetime.now(UTC)) == []
+        later = datetime.now(UTC) + timedelta(days=schedules.DAYS_REMEMBERED + 1)
+        assert schedules.forget(instance, at, later) == [run_id]
+        assert instance.get_run_by_id(run_id) is None
+    assert at.files_of_run(run_id) == []
+
+
 def test_the_instance_runs_one_at_a_time_and_tells_nobody(tmp_path: Path) -> None:
     (tmp_path / "dagster.yaml").write_bytes((ROOT / "dagster.yaml").read_bytes())
     settings, _ = dagster_instance_config(str(tmp_path))
@@ -260,6 +283,22 @@ def test_a_test_over_several_models_is_shown_at_the_one_furthest_downstream() ->
     assert shown["test.over_both"]["config"]["meta"] == {"dagster": {"ref": {"name": "b"}}}
     assert shown["test.own_place"]["config"]["meta"] == {"dagster": {}}
     assert shown["test.generic"] == nodes["test.generic"]
+
+
+@pytest.mark.parametrize(
+    ("test", "said"),
+    [
+        ({"name": "t", "description": "As it is."}, "As it is."),
+        ({"name": "assert_plans_are_known"}, "Plans are known."),
+        ({"name": "t", "test_metadata": {"name": "key_is_unique"}}, "dbt test key_is_unique."),
+        (
+            {"name": "t", "test_metadata": {"name": "not_null"}, "column_name": "slug"},
+            "dbt test not_null of column slug.",
+        ),
+    ],
+)
+def test_every_check_says_what_it_checks(test: dict[str, Any], said: str) -> None:
+    assert catalog.describe_test(test) == said
 
 
 def test_dbt_unit_tests_pass(demo_copy: Path, demo_landing: Path) -> None:

@@ -8,7 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DagsterDbtTranslatorSettings,
+    DbtProject,
+    dbt_assets,
+)
 
 from dagster_project import builds, catalog, dbt_runner, worklist
 from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
@@ -33,6 +38,18 @@ class AddressTranslator(DagsterDbtTranslator):
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The description without the SQL, which has a tab of its own in the file."""
         return str(dbt_resource_props.get("description") or "")
+
+    def get_asset_check_spec(
+        self,
+        asset_spec: dg.AssetSpec,
+        manifest: Mapping[str, Any],
+        unique_id: str,
+        project: DbtProject | None,
+    ) -> dg.AssetCheckSpec | None:
+        """The check of a test, described by the test or else by what kind of test it is."""
+        check = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        described = catalog.describe_test(manifest["nodes"][unique_id])
+        return check and check._replace(description=described)
 
 
 def begin(at: Warehouse, environment: str, build_id: str) -> tuple[builds.Inputs, bool] | None:

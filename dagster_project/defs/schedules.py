@@ -4,6 +4,7 @@ Belongs here: jobs, schedules, the sensor of the landing folder, the executor. D
 here: what a step does (the other files of this folder).
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -72,7 +73,8 @@ def new_extracts(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.Sk
     )
 
 
-DAYS_REMEMBERED = 30
+ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+DAYS_REMEMBERED = 7
 PUBLISHING_RUNS_REMEMBERED = 30
 
 
@@ -90,17 +92,12 @@ def forgettable(
     return [run_id for run_id, created, _ in runs if created < oldest and run_id not in kept]
 
 
-@dg.op
-def forget_old_runs(context: dg.OpExecutionContext) -> None:
-    """Delete what Dagster keeps of runs that ended long ago: a file a run, 215 KB each."""
-    finished = dg.RunsFilter(
-        statuses=[
-            dg.DagsterRunStatus.SUCCESS,
-            dg.DagsterRunStatus.FAILURE,
-            dg.DagsterRunStatus.CANCELED,
-        ]
-    )
-    records = context.instance.get_run_records(finished)
+def forget(instance: dg.DagsterInstance, at: Warehouse, now: datetime) -> list[str]:
+    """Delete what Dagster keeps of runs that ended long ago; returns their ids.
+
+    Its storage empties a run's database, 3 MB for a run of 280 checks, and leaves the file.
+    """
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(ENDED)))
     runs = [
         (
             record.dagster_run.run_id,
@@ -109,8 +106,19 @@ def forget_old_runs(context: dg.OpExecutionContext) -> None:
         )
         for record in records
     ]
-    for run_id in forgettable(runs, datetime.now(UTC)):
-        context.instance.delete_run(run_id)
+    forgotten = forgettable(runs, now)
+    for run_id in forgotten:
+        instance.delete_run(run_id)
+        for path in at.files_of_run(run_id):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return forgotten
+
+
+@dg.op
+def forget_old_runs(context: dg.OpExecutionContext) -> None:
+    """Delete what Dagster keeps of runs that ended long ago."""
+    forgotten = forget(context.instance, Warehouse.from_environment(), datetime.now(UTC))
+    context.log.info(f"{len(forgotten)} runs forgotten")
 
 
 @dg.job(description="Forget runs of long ago.")

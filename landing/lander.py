@@ -416,7 +416,7 @@ class _FileReader:
     def _rejection(
         self, line: int, verdict: Rejected, text: str
     ) -> tuple[int, str, str | None, str]:
-        kept = self.run.rules.redact_text(text[:KEPT_OF_LONG_LINE], self.redactions)
+        kept = self.run.rules.redact_line(text[:KEPT_OF_LONG_LINE], self.redactions)
         kept = kept[:KEPT_OF_REJECTED].replace("\0", "\\u0000")
         at_fault = verdict.field
         if at_fault is not None:

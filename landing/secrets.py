@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
+
 from landing.contract import SEEDS
 
 DROPPED = "[redacted]"
@@ -125,8 +127,25 @@ class SecretRules:
             return {_replace(key, rules, found): item for key, item in result.items()}
         return result
 
-    def redact_text(self, text: str, found: Counter[str]) -> str:
-        """A line that is no valid record: value rules, and `key: value` of denied keys."""
+    def redact_line(self, text: str, found: Counter[str]) -> str:
+        """Redact a rejected line: as the JSON that it may be, and as text.
+
+        The text itself comes back when no rule matches.
+        """
+        try:
+            record = orjson.loads(text)
+            clean = self.redact(record, orjson.dumps(record).decode(), found)
+            if clean is not record:
+                text = orjson.dumps(clean).decode()
+        except orjson.JSONDecodeError:
+            pass
+        # escapes could hide a key or a value from the patterns
+        plain = _ESCAPE.sub(lambda match: chr(int(match[1] or "2f", 16)), text)
+        redacted = self._redact_text(plain, found)
+        return text if redacted == plain else redacted
+
+    def _redact_text(self, text: str, found: Counter[str]) -> str:
+        """Redact by value rules, and the values that follow denied keys."""
         pieces: list[str] = []
         end = 0
         for match in _KEY.finditer(text):
@@ -150,6 +169,9 @@ def _replace(text: str, rules: Sequence[ValueRule], found: Counter[str]) -> str:
                 found[rule.rule_id] += count
     return text
 
+
+# printable ASCII as an escape, but for the quote and the backslash
+_ESCAPE = re.compile(r"\\(?:/|u00(2[013-9a-fA-F]|[346][0-9a-fA-F]|5[0-9abABd-fD-F]|7[0-9a-eA-E]))")
 
 # in text that is no valid record: a key with its `:` or `=`, then a string (also escaped, also
 # unclosed), an object or array up to its first closer, or a bare word

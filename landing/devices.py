@@ -22,7 +22,7 @@ _ROBOT = re.compile(
     r"|newrelic|site24x7|prometheus|grafana|kube-probe|healthcheck|elb-health|googlehc|zabbix"
     r"|nagios|check_http|lighthouse|pagespeed|gtmetrix|facebookexternalhit|whatsapp/|slack-img"
     r"|telegrambot|feedfetcher|feedly|w3c_validator|mediapartners|ia_archiver|powershell"
-    r"|winhttp|libcurl|dart/|dart:io|cfnetwork(?!.*(?:mobile|safari))|terraform|ansible|openssl"
+    r"|winhttp|libcurl|dart/|dart:io|terraform|ansible|openssl"
     r"|scrapy|mechanize|colly|reqwest|hyper/|ureq|grpc-|fetch/|bun/|deno/|http_request",
     re.I,
 )

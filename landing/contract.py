@@ -126,7 +126,7 @@ def _event(name: str, data_fields: tuple[Field, ...], rules: tuple[Rule, ...]) -
     )
 
 
-def _entity(
+def _entity(  # noqa: PLR0913 - a row of the contract, by name
     name: str,
     fields: tuple[Field, ...],
     *,
@@ -349,7 +349,7 @@ TABLES: Mapping[str, Table] = {table.name: table for table in _TABLES}
 
 @functools.cache
 def event_types(path: Path = SEEDS / "event_catalog.csv") -> Mapping[str, tuple[str, ...]]:
-    """The types (exact, and prefixes ending in `*`) of each table, from the event catalogue."""
+    """Return the types of each table (exact, or prefixes ending in `*`), from the catalogue."""
     types: dict[str, list[str]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 
 def extension(name: str) -> str | None:
-    """The known extension of a file name, or None."""
+    """Return the known extension of a file name, or None."""
     return next((end for end in EXTENSIONS if name.endswith(end) and name != end), None)
 
 
@@ -55,7 +55,7 @@ def _is_unfinished(name: str) -> bool:
 
 
 def _printable(path: str) -> str:
-    """The path as text that can be stored, also when the file name is not UTF-8."""
+    """Return the path as text that can be stored, also when the file name is not UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -98,7 +98,7 @@ def _look(root: Path, relative: Path) -> Found:
 
 
 def discover(folder: Path) -> Iterator[Found]:
-    """The files at rest below `folder`, in the order of their paths.
+    """Iterate over the files at rest below `folder`, in the order of their paths.
 
     Names that begin with `.` or `_` or end in `.tmp` or `.part` are left out, also as folders.
     Links to folders are not followed. Raises LandingError if `folder` is no folder.

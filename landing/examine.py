@@ -94,7 +94,7 @@ class Examiner:
     def examine(
         self, text: str, found: Counter[str], *, values_clean: bool = False
     ) -> Accepted | Rejected:
-        """The verdict on one JSON text; redactions are counted into `found` by rule.
+        """Return the verdict on one JSON text; redactions are counted into `found` by rule.
 
         `values_clean` says that no value rule can match (the caller ran the prefilter), which
         saves the search and changes nothing else.
@@ -126,7 +126,7 @@ class Examiner:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The object that a JSON text holds; raises the reason if it is not exactly one."""
+    """Return the object that a JSON text holds; raises the reason if it is not exactly one."""
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -180,7 +180,7 @@ def _holds_nul(value: Any) -> bool:
     return type(value) is list and any(_holds_nul(item) for item in value)
 
 
-def diagnose(text: str) -> Reason:
+def diagnose(text: str) -> Reason:  # noqa: PLR0911 - one return a reason
     """Why a text that the strict parser refused is not one JSON object."""
     if "\0" in text:
         return Reason.NUL_CHARACTER
@@ -251,8 +251,8 @@ class _Misfit(Exception):
     pass
 
 
-def _typed(value: Any, item: Field) -> Any:
-    """The stored value of a non-null JSON value; raises _Misfit if the type is another."""
+def _typed(value: Any, item: Field) -> Any:  # noqa: PLR0911 - one branch a kind
+    """Return the stored value of a non-null JSON value; raises _Misfit if the type is another."""
     kind = item.kind
     if kind == "text":
         if type(value) is str:
@@ -351,38 +351,54 @@ def _examine_event(examiner: Examiner, record: Mapping[str, Any]) -> _Examined:
     values.setdefault("is_test", False)
     _check_event_times(examiner, values)
 
-    free: dict[str, Any] = {}
+    free = _examine_data(table, data, event_type if is_exact else None, values, drift)
+    if free:
+        extras["data"] = free
+    if is_exact:
+        _check_rules(table, event_type, values)
+    return values, extras, drift
+
+
+def _examine_data(
+    table: Table,
+    data: Mapping[str, Any],
+    enforced_type: str | None,
+    values: dict[str, Any],
+    drift: list[tuple[str, str]],
+) -> dict[str, Any]:
+    """Put what has a column into `values` and return the rest.
+
+    enforced_type: the event's type, or None if its data is free.
+    """
     fields = _data(table)
+    free: dict[str, Any] = {}
     for key, value in data.items():
         if value is None:
             continue
         item = fields.get(key)
         if item is None:
             free[key] = value
-            if is_exact:
+            if enforced_type is not None:
                 drift.append((f"data.{key}", _JSON_TYPES[type(value)]))
             continue
         try:
             if item.kind == "metric":
-                if type(value) is str:
-                    values["text_value"] = value
-                elif type(value) is int or type(value) is float:
-                    values["numeric_value"] = float(value) + 0.0
-                else:
-                    raise _Misfit
-            else:
-                typed = _typed(value, item)
-                if typed is not None:
-                    values[key] = typed
+                values.update(_metric(value))
+            elif (typed := _typed(value, item)) is not None:
+                values[key] = typed
         except _Misfit:
-            if is_exact and (item.types is None or event_type in item.types):
+            if enforced_type is not None and (item.types is None or enforced_type in item.types):
                 raise _Reject(Reason.WRONG_TYPE, f"data.{key}") from None
             free[key] = value
-    if free:
-        extras["data"] = free
-    if is_exact:
-        _check_rules(table, event_type, values)
-    return values, extras, drift
+    return free
+
+
+def _metric(value: Any) -> dict[str, Any]:
+    if type(value) is str:
+        return {"text_value": value}
+    if type(value) is int or type(value) is float:
+        return {"numeric_value": float(value) + 0.0}
+    raise _Misfit
 
 
 def _check_rules(table: Table, event_type: str, values: Mapping[str, Any]) -> None:
@@ -478,9 +494,9 @@ def _examine_audit(examiner: Examiner, record: Mapping[str, Any]) -> _Examined:
     try:
         values, _, _ = _split(examiner.table, top)
     except _Reject as rejection:
-        reason, name = rejection.verdict
-        sent = {"occurred_at": "occurredAt"}
-        raise _Reject(reason, sent.get(str(name), name)) from None
+        reason, at_fault = rejection.verdict
+        sent = "occurredAt" if at_fault == "occurred_at" else at_fault
+        raise _Reject(reason, sent) from None
     if values["environment"] not in ENVIRONMENTS:
         raise _Reject(Reason.UNKNOWN_ENVIRONMENT, "environment")
     _check_event_times(examiner, values)
@@ -498,7 +514,7 @@ def _examine_audit(examiner: Examiner, record: Mapping[str, Any]) -> _Examined:
         "ip": _text(context, "location", "context"),
         "user_agent": _text(context, "userAgent", "context"),
     }
-    values.update({name: value for name, value in found.items() if value is not None})
+    values.update({name: text for name, text in found.items() if text is not None})
     for name, key in (("range_start_at", "start_date"), ("range_end_at", "end_date")):
         if metadata.get(key) not in (None, ""):
             values[name] = parse_time(metadata[key], f"metadata.{key}")

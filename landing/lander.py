@@ -23,18 +23,17 @@ from landing import reasons
 from landing.contract import MAX_LINE_BYTES, TABLES, event_types
 from landing.discover import Found, days_named, discover
 from landing.examine import EPOCH, MICROSECOND, Accepted, Examiner, Rejected, canonical
-from landing.fastpath import SHAPE, is_plain_shape, stage_sql
+from landing.fastpath import stage_sql
 from landing.ledger import Entry, Ledger
 from landing.prescan import KEPT_OF_LONG_LINE, OddLine, Slice, TextScan, file_digest
 from landing.reasons import FileFailure, Reason
 from landing.schema import create_raw_schema
 from landing.secrets import SecretRules, load_rules
-from landing.store import Counts, FileRows, check_balance, create_staged, stage_examined
+from landing.store import Counts, FileRows, check_balance
 from landing.tabular import OddRecord, csv_slices, parquet_queries, quote
 
 FUTURE_TOLERANCE = timedelta(hours=24)
 KEPT_OF_REJECTED = 64 << 10
-MAX_SHAPES = 100_000
 PREFILTERED_LINES = 5_000
 # below this many bytes the set-up of the SQL path costs more than examining in Python
 FAST_FROM_BYTES = 256 << 10
@@ -103,7 +102,7 @@ def land(
                 report.files.append(result)
                 if on_file is not None:
                     on_file(result)
-    for name in ("staged", "plain_shapes", "met", "ranked"):
+    for name in ("staged", "met", "ranked"):
         connection.execute(f"drop table if exists temp.{name}")
     return report
 
@@ -114,7 +113,6 @@ class _Run:
     ledger: Ledger
     work: Path
     rules: SecretRules
-    shapes: dict[str, dict[str, bool]] = field(default_factory=dict)
 
     def land_file(self, found: Found) -> FileResult | None:
         """One file in its own transaction; None if it has to wait for the next run."""
@@ -148,7 +146,7 @@ class _Run:
             self.connection.rollback()
             raise
 
-    def _commit(
+    def _commit(  # noqa: PLR0913
         self,
         found: Found,
         entry: Entry,
@@ -279,10 +277,8 @@ class _FileReader:
     def _read_slice(self, part: Slice) -> None:
         size = part.path.stat().st_size
         if self.table.family != "event" or size < FAST_FROM_BYTES:
-            create_staged(self.connection, self.table)
             self._examine(self._prefiltered(_lines(part)))
             self._examine_odd(part.odd)
-            self.rows.insert_staged()
             return
         # small buffers, or a slice would be read by one thread
         lines = f"""
@@ -300,10 +296,8 @@ class _FileReader:
         """Stage the texts of a query: by SQL where possible, the others one by one."""
         if self.table.family != "event":
             texts = self.connection.execute(lines).fetchall()
-            create_staged(self.connection, self.table)
             numbered = ((n, text) for n, (text,) in enumerate(texts, first_line))
             self._examine(self._prefiltered(numbered))
-            self.rows.insert_staged()
             return
         query = stage_sql(
             self.table,
@@ -316,45 +310,20 @@ class _FileReader:
         execute(f"create or replace temp table staged as {query}")
         staged, first_row = execute("select count(*), min(rowid) from staged").fetchall()[0]
         origin = first_line - (first_row or 0)  # rows of an open transaction count from 2^55
-        plain = self._plain_shapes()
-        fast = sum(plain.values())
+        rest = execute(
+            f"""
+            select rowid + {origin}, payload, is_clean
+            from staged where not is_ok and trim(payload, chr(32) || chr(9)) <> ''
+            order by rowid
+            """
+        ).fetchall()
+        (fast,) = execute("select count(*) from staged where is_ok").fetchall()[0]
         self.rows.counts.lines += fast
-        rest = []
         if fast < staged:
-            execute("create or replace temp table plain_shapes (shape varchar)")
-            execute("insert into plain_shapes select unnest(?::varchar[])", [list(plain)])
-            is_slow = "(not is_ok or shape not in (select shape from plain_shapes))"
-            rest = execute(
-                f"""
-                select rowid + {origin}, payload, is_clean
-                from staged where {is_slow} and trim(payload, chr(32) || chr(9)) <> ''
-                order by rowid
-                """
-            ).fetchall()
-            execute(f"delete from staged where {is_slow}")
+            execute("delete from staged where not is_ok")
         if rest:
             self._examine(rest)
         self.rows.insert_staged(origin)
-
-    def _plain_shapes(self) -> dict[str, int]:
-        """The shapes in `staged` that are fit for the fast path, and how many rows have each.
-
-        Each shape is judged once a run.
-        """
-        known = self.run.shapes.setdefault(self.table.name, {})
-        if len(known) > MAX_SHAPES:
-            known.clear()
-        shapes = self.connection.execute(
-            "select shape, any_value(payload), count(*) from staged where is_ok group by shape"
-        ).fetchall()
-        for shape, example, _ in shapes:
-            if shape not in known:
-                parts = self.connection.execute(
-                    f"select {SHAPE.format(text='line')} from (select ? as line)", [example]
-                ).fetchall()[0]
-                keys, data_keys, data_type = parts
-                known[shape] = is_plain_shape(keys, data_keys, data_type, self.table)
-        return {shape: count for shape, _, count in shapes if known[shape]}
 
     def _prefiltered(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bool]]:
         """Say of each line whether no value rule can match it; RE2 does it 30 times faster."""
@@ -370,7 +339,7 @@ class _FileReader:
                 yield number, text, is_clean
 
     def _examine(self, lines: Iterable[tuple[int, str, bool]]) -> None:
-        """Examine lines in Python; accepted ones are appended to `staged`."""
+        """Examine lines in Python and insert what is accepted, quarantine what is not."""
         rejected: list[tuple[int, str, str | None, str]] = []
         found: Counter[str] = Counter()
         path = self.run.work / "examined"
@@ -392,7 +361,7 @@ class _FileReader:
                 file.write(self._staged_row(line, verdict))
                 file.write(b"\n")
         if any_accepted:
-            stage_examined(self.connection, self.table, path)
+            self.rows.insert_examined(path)
         path.unlink()
         self.rows.insert_rejected(rejected)
 

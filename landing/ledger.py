@@ -82,7 +82,7 @@ class Ledger:
         return any(entry.is_at_rest(found) for entry in self.by_path.get(found.path, []))
 
     def touch(self, found: Found) -> None:
-        """The same bytes have a new modification time: remember it, so as not to read again."""
+        """Remember the new modification time of unchanged bytes, so as not to read again."""
         self.connection.execute(
             """
             update raw.landed_files set mtime_ns = ?
@@ -91,7 +91,7 @@ class Ledger:
             [found.mtime_ns, found.path],
         )
 
-    def write(
+    def write(  # noqa: PLR0913
         self,
         found: Found,
         status: str,
@@ -103,10 +103,11 @@ class Ledger:
     ) -> Entry:
         """Write the row of a file in the open transaction; `commit` it to make it count."""
         counts = counts or Counts()
-        kinds = "= 'changed'" if status == "changed" else "<> 'changed'"
-        self.connection.execute(
-            f"delete from raw.landed_files where path = ? and status {kinds}", [found.path]
-        )
+        if found.path in self.by_path:
+            kinds = "= 'changed'" if status == "changed" else "<> 'changed'"
+            self.connection.execute(
+                f"delete from raw.landed_files where path = ? and status {kinds}", [found.path]
+            )
         entry = Entry(
             path=found.path,
             table_name=found.table_name,

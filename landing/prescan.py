@@ -65,7 +65,7 @@ def file_digest(path: Path) -> str:
 
 
 def _gunzip(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
-    """The unpacked bytes of all members; every checksum and end is verified by zlib."""
+    """Iterate over the unpacked bytes; zlib verifies every checksum and end."""
     unpacker = zlib.decompressobj(wbits=31)
     member_open = False
     while data := file.read(CHUNK_BYTES):
@@ -95,7 +95,7 @@ def _gunzip(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
 
 
 def _unzstd(file: BinaryIO, digest: "hashlib._Hash") -> Iterator[bytes]:
-    """The unpacked bytes of all frames, checksums verified by the library."""
+    """Iterate over the unpacked bytes; the library verifies the checksums."""
     unpacker = zstd.ZstdDecompressor()
     frame_open = False
     while data := file.read(CHUNK_BYTES):
@@ -141,7 +141,7 @@ def is_odd(line: bytes) -> bool:
 
 
 def _is_clean(block: bytes) -> bool:
-    """The same question of a whole block, at memory speed."""
+    """Answer the same question of a whole block, at memory speed."""
     if b"\r" in block or b"\0" in block or DELIMITER in block:
         return False
     if block.isascii():
@@ -241,7 +241,7 @@ class TextScan:
             yield _block(line, carry + b"\n")
 
     def slices(self, folder: Path) -> Iterator[Slice]:
-        """The blocks as temporary files in `folder`; each is deleted when the next is asked."""
+        """Write the blocks into temporary files in `folder`; each lasts until the next."""
         path = folder / "slice"
         written, first_line, odd = 0, 1, list[OddLine]()
         file = path.open("wb")

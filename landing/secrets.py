@@ -27,7 +27,7 @@ DROPPED = "[redacted]"
 
 
 class ValueRule(NamedTuple):
-    """One pattern on string values; `replacement` may refer to groups as `\\1`."""
+    """One pattern on string values; the replacement may refer to groups by number."""
 
     rule_id: str
     anchors: tuple[str, ...]
@@ -59,7 +59,7 @@ class SecretRules:
     key_cache: dict[str, str | None]
 
     def denied(self, key: str) -> str | None:
-        """The rule that forbids this object key, or None."""
+        """Return the rule that forbids this object key, or None."""
         try:
             return self.key_cache[key]
         except KeyError:
@@ -78,7 +78,7 @@ class SecretRules:
         return None
 
     def candidates(self, text: str) -> list[ValueRule]:
-        """The value rules that could match somewhere in a text without escapes."""
+        """Return the value rules that could match somewhere in a text without escapes."""
         lowered = text.lower()
         exact = [rule for anchor, rule in self.exact_anchors if anchor in text]
         loose = [rule for anchor, rule in self.loose_anchors if anchor in lowered]
@@ -87,11 +87,11 @@ class SecretRules:
         return [rule for rule in self.values if rule in exact or rule in loose]
 
     def redact_value(self, text: str, found: Counter[str]) -> str:
-        """The string with every match of a value rule replaced; matches counted by rule."""
+        """Return the string with every match of a value rule replaced; matches counted by rule."""
         return _replace(text, self.candidates(text), found)
 
     def redact(self, record: Any, text: str, found: Counter[str]) -> Any:
-        """The record without denied keys and with its strings redacted.
+        """Return the record without denied keys and with its strings redacted.
 
         `text` holds every string of the record as it is (JSON whose only escapes are those of
         quotes, backslashes and controls); "" says that no value rule can match. Returns the very
@@ -184,7 +184,7 @@ _VALUE = re.compile(
 
 @functools.cache
 def load_rules(path: Path = SEEDS / "secret_rules.csv") -> SecretRules:
-    """The rules of the seed file, compiled."""
+    """Return the rules of the seed file, compiled."""
     with path.open(newline="", encoding="utf-8") as file:
         rows: list[Mapping[str, str]] = list(csv.DictReader(file))
     values = tuple(

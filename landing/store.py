@@ -19,7 +19,6 @@ from landing.contract import Table
 from landing.devices import device_class
 from landing.fastpath import content_hash, key_hash
 from landing.reasons import LandingError
-from landing.schema import column_list
 from landing.tabular import quote
 
 
@@ -48,19 +47,51 @@ class FileRows:
     drift: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(field, JSON type) → (records, first line)."""
 
-    def insert_staged(self, origin: int = 0) -> None:
-        """Move the rows of temporary table `staged` into the raw table.
-
-        A row without `_line` stands where it was read: its rowid plus `origin`.
-        """
+    def insert_staged(self, origin: int) -> None:
+        """Insert the rows of temporary table `staged`; `origin` + rowid is a row's line."""
         names = ", ".join(name for name, _ in self.table.columns)
         self.connection.execute(
             f"""
             insert into raw.{self.table.name}
             select
-                {names}, payload, _content_hash, _key_hash, ?,
-                coalesce(_line, rowid + {origin}), ?, ?
+                {names}, payload, _content_hash, _key_hash, ?, rowid + {origin}, ?, ?
             from staged
+            """,
+            [self.path, self.landed_at, self.batch],
+        )
+
+    def insert_examined(self, rows: Path) -> None:
+        """Insert examined records.
+
+        rows: a file of JSON objects with the columns by name (instants as microseconds), payload,
+        extras and _line.
+        """
+        columns = self.table.columns
+        typed = ", ".join(
+            f"make_timestamp({name}) as {name}" if kind == "TIMESTAMP" else name
+            for name, kind in columns
+        )
+        members = ", ".join(
+            f"{name}: '{'BIGINT' if kind == 'TIMESTAMP' else kind}'" for name, kind in columns
+        )
+        self.connection.execute(
+            f"""
+            insert into raw.{self.table.name}
+            select
+                {", ".join(name for name, _ in columns)},
+                payload,
+                {content_hash(columns, "extras")},
+                {key_hash(self.table.key)},
+                ?, _line, ?, ?
+            from (
+                select {typed}, payload, extras, _line
+                from read_json(
+                    {quote(str(rows))},
+                    format = 'newline_delimited',
+                    maximum_object_size = 67108864,
+                    columns = {{{members}, payload: 'VARCHAR', extras: 'VARCHAR', _line: 'BIGINT'}}
+                )
+            )
             """,
             [self.path, self.landed_at, self.batch],
         )
@@ -278,12 +309,10 @@ class FileRows:
             from raw.{name} as t join ({lost}) as r on {same}
             """
         )
-        absent = {n for n in ("user_id", "anonymous_id", "session_id")} - {
-            column for column, _ in self.table.columns
-        }
+        present = {column for column, _ in self.table.columns}
         columns = ", ".join(
-            f"null as {n}" if n in absent else f"t.{n}"
-            for n in ("user_id", "anonymous_id", "session_id")
+            f"t.{name}" if name in present else "null"
+            for name in ("user_id", "anonymous_id", "session_id")
         )
         self.connection.execute(
             f"""
@@ -326,54 +355,6 @@ def rejected_objects(
         {"line": line, "reason": reason, "field": name, "payload": payload}
         for line, reason, name, payload in rejected
     ]
-
-
-def create_staged(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    """An empty temporary table `staged` for the rows of one table."""
-    columns = column_list(
-        (
-            *table.columns,
-            ("payload", "VARCHAR"),
-            ("_content_hash", "VARCHAR"),
-            ("_key_hash", "UBIGINT"),
-            ("_line", "BIGINT"),
-        )
-    )
-    connection.execute(f"create or replace temp table staged ({columns})")
-
-
-def stage_examined(connection: duckdb.DuckDBPyConnection, table: Table, rows: Path) -> None:
-    """Append examined records to `staged` from a file of JSON objects: columns by name (instants
-    as microseconds), payload, extras, _line.
-    """
-    names = [name for name, _ in table.columns]
-    typed = ", ".join(
-        f"make_timestamp({name}) as {name}" if kind == "TIMESTAMP" else name
-        for name, kind in table.columns
-    )
-    members = ", ".join(
-        f"{name}: '{'BIGINT' if kind == 'TIMESTAMP' else kind}'" for name, kind in table.columns
-    )
-    connection.execute(
-        f"""
-        insert into staged by name
-        select
-            {", ".join(names)},
-            payload,
-            {content_hash(table.columns, "extras")} as _content_hash,
-            {key_hash(table.key)} as _key_hash,
-            _line,
-        from (
-            select {typed}, payload, extras, _line
-            from read_json(
-                {quote(str(rows))},
-                format = 'newline_delimited',
-                maximum_object_size = 67108864,
-                columns = {{{members}, payload: 'VARCHAR', extras: 'VARCHAR', _line: 'BIGINT'}}
-            )
-        )
-        """
-    )
 
 
 def check_balance(counts: Counts, path: str) -> None:

@@ -49,14 +49,14 @@ class OddRecord(OddLine):
 
     @classmethod
     def of(cls, number: int, raw: bytes, verdict: RejectedRecord) -> "OddRecord":
-        """The record that began on line `number`."""
+        """Return the record that began on line `number`."""
         record = cls(number, raw)
         record.reason, record.field = verdict.reason, verdict.field
         return record
 
 
 def _physical_lines(scan: TextScan) -> Iterator[tuple[int, bytes, bool]]:
-    """(number, bytes, whether it is too long) of every line, odd ones included."""
+    """Return (number, bytes, whether it is too long) of every line, odd ones included."""
     for block in scan.blocks():
         odd = {line.number: line for line in block.odd}
         for index, line in enumerate(block.lines.split(b"\n")[:-1]):
@@ -131,7 +131,7 @@ def _is_record(raw: list[bytes]) -> bool:
 
 
 def _cell(name: str, cell: str, kinds: dict[str, str]) -> object:
-    """A cell as JSON; text that does not fit its kind stays text and is rejected later."""
+    """Return a cell as JSON; text that does not fit its kind stays text and is rejected later."""
     if name in JSON_CELLS:
         try:
             orjson.loads(cell)  # or a cell could close the object it is put into
@@ -176,7 +176,7 @@ def _json_line(raw: list[bytes], names: list[str], kinds: dict[str, str]) -> byt
 
 
 def csv_slices(scan: TextScan, table: Table, folder: Path) -> Iterator[Slice]:
-    """The records of a CSV file as slices of JSON lines.
+    """Iterate over the records of a CSV file as slices of JSON lines.
 
     Raises FileFailure when the header or the file as a whole is no good.
     """
@@ -259,7 +259,7 @@ def parquet_queries(
 
 
 def _parquet_json(name: str, kind: str) -> str:
-    """SQL that turns a Parquet column into what JSON would hold.
+    """Return SQL that turns a Parquet column into what JSON would hold.
 
     A timestamp without zone becomes a time without offset, which is then rejected.
     """
@@ -278,10 +278,10 @@ def _parquet_json(name: str, kind: str) -> str:
 
 
 def quote(text: str) -> str:
-    """A SQL string literal."""
+    """Return a SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def identifier(name: str) -> str:
-    """A quoted SQL identifier."""
+    """Return a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -43,8 +43,24 @@ def test_the_ledger_row_says_what_happened(tmp_path):
     status = path.stat()
     day = date(2025, 1, 31)
     assert row == [
-        ("auth_events/a.jsonl", "auth_events", "jsonl", "landed", None, status.st_size,
-         status.st_mtime_ns, 4, 1, 1, 1, 1, day, day, "run_1", 1)
+        (
+            "auth_events/a.jsonl",
+            "auth_events",
+            "jsonl",
+            "landed",
+            None,
+            status.st_size,
+            status.st_mtime_ns,
+            4,
+            1,
+            1,
+            1,
+            1,
+            day,
+            day,
+            "run_1",
+            1,
+        )
     ]
     assert (result.batch, result.lines, result.seconds > 0) == (1, 4, True)
     assert warehouse.rows("select _file, _line, _batch from raw.auth_events")[0][0] == row[0][0]
@@ -61,8 +77,9 @@ def test_the_same_bytes_under_another_name_are_recognised_per_table(tmp_path):
     assert (copy.status, copy.lines, copy.duplicates) == ("same_content", 2, 2)
     elsewhere = warehouse.land_one("session_events/a.jsonl", content)
     assert (elsewhere.status, elsewhere.rejected) == ("landed", 2)
-    assert warehouse.rows("select covers_from from raw.landed_files where status = 'same_content'"
-                          ) == [(date(2025, 1, 31),)]
+    assert warehouse.rows(
+        "select covers_from from raw.landed_files where status = 'same_content'"
+    ) == [(date(2025, 1, 31),)]
     assert warehouse.land().files == []
 
 
@@ -131,7 +148,7 @@ def test_a_full_disk_is_not_the_files_fault(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("landing.lander.stage_examined", full)
+        patch.setattr("landing.store.FileRows.insert_examined", full)
         with pytest.raises(OSError, match="No space left"):
             warehouse.land()
     assert statuses(warehouse) == []
@@ -182,14 +199,14 @@ def test_links_and_odd_files(tmp_path):
     (folder / "folder.jsonl" / "b.jsonl").write_bytes(lines([event(id="b")]))
     found = {Path(f.path).name: (f.status, f.reason) for f in warehouse.land().files}
     assert found == {
-        "real.jsonl": ("landed", None),
-        "linked.jsonl": ("same_content", None) if "linked" > "real" else ("landed", None),
+        "real.jsonl": ("same_content", None),
+        "linked.jsonl": ("landed", None),
         "leaving.jsonl": ("failed", Reason.FILE_LINK),
         "folder_link": ("failed", Reason.FILE_LINK),
         "dangling.jsonl": ("failed", Reason.FILE_UNREADABLE),
         "pipe.jsonl": ("failed", Reason.FILE_NOT_REGULAR),
         "b.jsonl": ("landed", None),
-    } | ({"real.jsonl": ("same_content", None), "linked.jsonl": ("landed", None)})
+    }
     assert warehouse.rows("select id from raw.auth_events order by 1") == [("b",), ("inside",)]
 
 
@@ -203,14 +220,13 @@ def test_a_file_name_that_is_not_utf8_is_no_obstacle(tmp_path):
 
 
 def test_a_missing_landing_folder_is_named_with_a_remedy(tmp_path):
-    with pytest.raises(LandingError, match="nowhere does not exist.*ROLLCALL_LANDING"):
+    with pytest.raises(LandingError, match=r"nowhere does not exist.*ROLLCALL_LANDING"):
         land(duckdb.connect(), tmp_path / "nowhere", run_id="r", clock=CLOCK)
 
 
 STEPS = [
-    "landing.lander.stage_examined",
+    "landing.store.FileRows.insert_examined",
     "landing.lander.check_balance",
-    "landing.store.FileRows.insert_staged",
     "landing.store.FileRows.insert_rejected",
     "landing.store.FileRows.finish",
     "landing.store.FileRows._settle_ids",
@@ -286,8 +302,13 @@ def test_unknown_fields_are_kept_and_reported_as_drift(tmp_path):
     data = event()["data"]
     warehouse.land_one(
         "auth_events/a.jsonl",
-        [event(id="1", colour="red"), event(id="2", colour=5), event(id="3", colour="blue"),
-         event(id="4", data={**data, "foo": {"bar": 1}}), event(id="5", nothing=None)],
+        [
+            event(id="1", colour="red"),
+            event(id="2", colour=5),
+            event(id="3", colour="blue"),
+            event(id="4", data={**data, "foo": {"bar": 1}}),
+            event(id="5", nothing=None),
+        ],
     )
     assert warehouse.rows("select * exclude (_batch) from raw.schema_drift order by all") == [
         ("auth_events", "colour", "number", 1, "auth_events/a.jsonl", 2),
@@ -295,7 +316,11 @@ def test_unknown_fields_are_kept_and_reported_as_drift(tmp_path):
         ("auth_events", "data.foo", "object", 1, "auth_events/a.jsonl", 4),
     ]
     assert warehouse.rows("select payload ->> '$.colour' from raw.auth_events order by id") == [
-        ("red",), ("5",), ("blue",), (None,), (None,)
+        ("red",),
+        ("5",),
+        ("blue",),
+        (None,),
+        (None,),
     ]
     free = event("session_events", type="custom.checkout", data={"cart": 7, "name": 5, "unit": "x"})
     assert warehouse.land_one("session_events/a.jsonl", [free]).accepted == 1
@@ -305,8 +330,10 @@ def test_unknown_fields_are_kept_and_reported_as_drift(tmp_path):
 
 def test_agents_are_classified_once(tmp_path):
     warehouse = Warehouse(tmp_path)
-    warehouse.land_one("auth_events/a.jsonl", [event(id="1", user_agent="curl/8.5.0"),
-                                               event(id="2", user_agent="curl/8.5.0")])
+    warehouse.land_one(
+        "auth_events/a.jsonl",
+        [event(id="1", user_agent="curl/8.5.0"), event(id="2", user_agent="curl/8.5.0")],
+    )
     warehouse.land_one("audit_events/a.jsonl", [audit()])
     assert warehouse.rows("select * from raw.user_agents") == [("curl/8.5.0", "Robot", 1)]
 
@@ -339,10 +366,15 @@ def test_coverage_is_the_named_day_or_the_received_days(tmp_path):
     warehouse = Warehouse(tmp_path)
     warehouse.write("auth_events/2025-01-05.jsonl", b"")
     warehouse.write("auth_events/empty.jsonl", b"\n")
-    warehouse.write("auth_events/days.jsonl", [
-        event(id="1", received_at="2025-01-10T23:30:00-02:00", occurred_at="2024-01-01T00:00:00Z"),
-        event(id="2", received_at="2025-01-08T00:00:00Z"),
-    ])
+    warehouse.write(
+        "auth_events/days.jsonl",
+        [
+            event(
+                id="1", received_at="2025-01-10T23:30:00-02:00", occurred_at="2024-01-01T00:00:00Z"
+            ),
+            event(id="2", received_at="2025-01-08T00:00:00Z"),
+        ],
+    )
     warehouse.write("auth_events/zz_2025-01-06.jsonl.gz", b"broken")
     warehouse.land()
     assert warehouse.rows(
@@ -370,11 +402,39 @@ def test_the_schema_is_made_once_and_holds_the_contracts_columns(tmp_path):
     create_raw_schema(connection)
     columns = [c for (c, *_) in connection.execute("describe raw.session_events").fetchall()]
     assert columns == [
-        "id", "type", "occurred_at", "received_at", "environment", "workspace_id", "project_id",
-        "user_id", "session_id", "service_id", "trace_id", "api_key_id", "anonymous_id",
-        "impersonator_id", "is_test", "ip", "user_agent", "reason", "revoked_by_kind", "name",
-        "numeric_value", "text_value", "unit", "journey_id", "journey_name", "step",
-        "action_name", "payload", "_content_hash", "_key_hash", "_file", "_line", "_landed_at",
+        "id",
+        "type",
+        "occurred_at",
+        "received_at",
+        "environment",
+        "workspace_id",
+        "project_id",
+        "user_id",
+        "session_id",
+        "service_id",
+        "trace_id",
+        "api_key_id",
+        "anonymous_id",
+        "impersonator_id",
+        "is_test",
+        "ip",
+        "user_agent",
+        "reason",
+        "revoked_by_kind",
+        "name",
+        "numeric_value",
+        "text_value",
+        "unit",
+        "journey_id",
+        "journey_name",
+        "step",
+        "action_name",
+        "payload",
+        "_content_hash",
+        "_key_hash",
+        "_file",
+        "_line",
+        "_landed_at",
         "_batch",
     ]
     kinds = connection.execute("""
@@ -400,8 +460,8 @@ def test_content_hashes_stay_the_same():
     """They are stored for ever: a change would turn every copy into a conflict."""
     connection = duckdb.connect()
     hashed, key = connection.execute(f"""
-        select {content_hash(TABLES['platform_events'].columns, "extras")},
-            {key_hash(('workspace_id', 'environment', 'id'))}
+        select {content_hash(TABLES["platform_events"].columns, "extras")},
+            {key_hash(("workspace_id", "environment", "id"))}
         from (
             select 'a' as id, 'api.request' as type, timestamp '2025-01-31 10:00:00.5' as
                 occurred_at, null::timestamp as received_at, 'production' as environment,
@@ -416,9 +476,16 @@ def test_content_hashes_stay_the_same():
     text = "".join(
         f"\x1e{part}"
         for part in [
-            "type=api.request", "occurred_at=1738317600500000", "environment=production",
-            "workspace_id=w", "project_id=p", "is_test=false", "ip=é", "method=GET",
-            "status_code=200", "latency_ms=0.1",
+            "type=api.request",
+            "occurred_at=1738317600500000",
+            "environment=production",
+            "workspace_id=w",
+            "project_id=p",
+            "is_test=false",
+            "ip=é",
+            "method=GET",
+            "status_code=200",
+            "latency_ms=0.1",
         ]
     )
     assert hashed == hashlib.md5(text.encode()).hexdigest()

@@ -39,7 +39,19 @@ def landed(files: list[tuple[str, bytes]], fast_from: int = PYTHON, slice_bytes:
 
 # values as extracts hold them, good and bad
 texts = st.sampled_from(
-    ["", "a", "é\u2028", 'say "hi"', "a\\b", "tab\there", "\x1e", "password", "curl/8.5.0", " ", "x" * 300]
+    [
+        "",
+        "a",
+        "é\u2028",
+        'say "hi"',
+        "a\\b",
+        "tab\there",
+        "\x1e",
+        "password",
+        "curl/8.5.0",
+        " ",
+        "x" * 300,
+    ]
 )
 times = st.sampled_from(
     [
@@ -89,9 +101,12 @@ def records(draw: st.DrawFn, table_name: str) -> dict[str, Any]:
 
 def everything(warehouse: Warehouse) -> list[Any]:
     """All rows of all tables, but for the times of landing."""
-    tables = [name for (name,) in warehouse.rows(
-        "select table_name from duckdb_tables() where schema_name = 'raw' order by 1"
-    )]
+    tables = [
+        name
+        for (name,) in warehouse.rows(
+            "select table_name from duckdb_tables() where schema_name = 'raw' order by 1"
+        )
+    ]
     varying = {"_landed_at", "landed_at", "mtime_ns", "run_id"}
     state = []
     for name in tables:
@@ -140,15 +155,17 @@ def test_line_numbers_hold_across_buffers_threads_and_slices(tmp_path, monkeypat
     monkeypatch.setattr("landing.prescan.SLICE_BYTES", 12 << 20)
     padding = "x" * 2000
     content = lines(
-        "" if n % 7 == 0 else event(id=f"evt_{n}", user_agent=padding, ip="\\" if n % 5 == 0 else "")
+        ""
+        if n % 7 == 0
+        else event(id=f"evt_{n}", user_agent=padding, ip="\\" if n % 5 == 0 else "")
         for n in range(1, 15_001)
     )
     warehouse = Warehouse(tmp_path)
     result = warehouse.land_one("auth_events/a.jsonl", content)
     assert (result.accepted, result.rejected) == (15_000 - 15_000 // 7, 0)
-    assert warehouse.rows(
-        "select count(*) from raw.auth_events where id <> 'evt_' || _line"
-    ) == [(0,)]
+    assert warehouse.rows("select count(*) from raw.auth_events where id <> 'evt_' || _line") == [
+        (0,)
+    ]
 
 
 # ---- any order, any split, doubled
@@ -198,13 +215,14 @@ def test_the_order_and_the_split_of_records_change_nothing(seed, size, data):
     assert other.conflicts() == reference.conflicts()
 
     state = expected_state(sent)
-    rows = other.rows("select environment, id, user_id, received_at::varchar, _content_hash"
-                      " from raw.auth_events")
+    rows = other.rows(
+        "select environment, id, user_id, received_at::varchar, _content_hash from raw.auth_events"
+    )
     assert {row[:2] for row in rows} == set(state)
     losers = dict.fromkeys(state, 0)
-    hashes = dict(other.rows(
-        "select user_id, any_value(_content_hash) from raw.auth_events group by all"
-    ))
+    hashes = dict(
+        other.rows("select user_id, any_value(_content_hash) from raw.auth_events group by all")
+    )
     for environment, key, user, received, _ in rows:
         contents = state[environment, key]
         assert received == min(contents.values())[:19].replace("T", " ")
@@ -305,8 +323,19 @@ def test_identical_audit_records_of_one_file_both_count_and_copies_elsewhere_do_
         from raw.audit_events where view_interval = '' limit 1
     """)[0]
     assert row == (
-        "analytics.view", "production", "ws_1", "prj_1", 1, "user", "usr_1", None,
-        "/projects/prj_1/analytics", "2025-01-31 23:59:59.999", "", "203.0.113.1", "curl/8.5.0",
+        "analytics.view",
+        "production",
+        "ws_1",
+        "prj_1",
+        1,
+        "user",
+        "usr_1",
+        None,
+        "/projects/prj_1/analytics",
+        "2025-01-31 23:59:59.999",
+        "",
+        "203.0.113.1",
+        "curl/8.5.0",
     )
 
 
@@ -334,27 +363,29 @@ def as_csv(sent: list[dict[str, Any]]) -> bytes:
     return out.getvalue().encode()
 
 
+STRUCT = """struct(
+    outcome varchar, provider varchar, method varchar, failure_reason varchar, extra bigint
+)"""
+
+
 def as_parquet(sent: list[dict[str, Any]], home: Path, *, struct: bool, zoned: bool) -> bytes:
-    warehouse = Warehouse(home)
     source, target = home / "in.jsonl", home / "out.parquet"
     source.write_bytes(lines(sent))
-    data = "data" if struct else "data::json::varchar as data"
-    kind = "timestamptz" if zoned else "varchar"
-    warehouse.connection.execute(f"""
+    kinds = {name: "varchar" for record in sent for name in record}
+    kinds |= {"is_test": "boolean", "data": STRUCT if struct else "json"}
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
+    time = "timestamptz" if zoned else "varchar"
+    data = "data" if struct else "data::varchar"
+    Warehouse(home).connection.execute(f"""
         copy (
             select * replace (
-                {data if struct else "data::varchar as data"},
-                occurred_at::{kind} as occurred_at,
-                received_at::{kind} as received_at
+                {data} as data,
+                occurred_at::{time} as occurred_at,
+                received_at::{time} as received_at
             )
-            from read_json('{source}', format = 'newline_delimited', convert_strings_to_integers = false,
-                map_inference_threshold = -1, auto_detect = true, columns = {{
-                    {", ".join(f"{k}: '{'BOOLEAN' if k == 'is_test' else 'VARCHAR'}'"
-                               for k in sorted({k for r in sent for k in r} - {"data"}))},
-                    data: {"'STRUCT(outcome VARCHAR, provider VARCHAR, method VARCHAR, failure_reason VARCHAR, extra BIGINT)'" if struct else "'JSON'"}
-                }})
+            from read_json('{source}', format = 'newline_delimited', columns = {{{columns}}})
         ) to '{target}' (format parquet)
-    """.replace("data,\n", "data,\n" if not struct else "data as data,\n"))
+    """)
     return target.read_bytes()
 
 
@@ -485,8 +516,10 @@ def test_a_mutated_file_is_accounted_for_to_the_line(data):
     if compression and data.draw(st.booleans()):
         packed[data.draw(st.integers(0, len(packed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     warehouse = landed(
-        [(f"auth_events/a.{extension}{compression}", bytes(packed)),
-         ("auth_events/b.jsonl", lines([event(id="neighbour")]))],
+        [
+            (f"auth_events/a.{extension}{compression}", bytes(packed)),
+            ("auth_events/b.jsonl", lines([event(id="neighbour")])),
+        ],
         data.draw(st.sampled_from([PYTHON, SQL])),
     )
     (status, total, accepted, duplicates, conflicts, rejected) = warehouse.rows("""
@@ -500,8 +533,8 @@ def test_a_mutated_file_is_accounted_for_to_the_line(data):
         assert total == sum(1 for line in bytes(content).split(b"\n") if line.strip())
     assert total == accepted + duplicates + conflicts + rejected
     assert warehouse.rows("select count(*) from raw.rejected_records") == [(rejected,)]
-    assert warehouse.rows("select coalesce(sum(duplicate_count), 0) from raw.duplicate_records") == [
-        (duplicates,)
-    ]
+    assert warehouse.rows(
+        "select coalesce(sum(duplicate_count), 0) from raw.duplicate_records"
+    ) == [(duplicates,)]
     assert warehouse.rows("select count(*) from raw.id_conflicts") == [(conflicts,)]
     assert warehouse.rows("select count(*) from raw.auth_events") == [(accepted + 1,)]

@@ -19,14 +19,19 @@ MIXED = "aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3fG5hJ7k"
 # rule → (texts of which the second member must go, texts that must survive as they are)
 VALUES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
     "pem_key": (
-        [(f"-----BEGIN RSA PRIVATE KEY-----\n{MIXED}\n-----END RSA PRIVATE KEY-----", MIXED),
-         (f"key: -----BEGIN PRIVATE KEY----- {MIXED}", MIXED)],
+        [
+            (f"-----BEGIN RSA PRIVATE KEY-----\n{MIXED}\n-----END RSA PRIVATE KEY-----", MIXED),
+            (f"key: -----BEGIN PRIVATE KEY----- {MIXED}", MIXED),
+        ],
         ["-----BEGIN CERTIFICATE-----", "the private key is rotated"],
     ),
     "authorization_header": (
-        [("Authorization: Bearer abc.def", "abc.def"), ("authorization=Basic dXNlcjpw", "dXNlcjpw"),
-         ('{"Authorization": "Token 12345678"}', "12345678"),
-         ("Proxy-Authorization: Digest username=x", "username")],
+        [
+            ("Authorization: Bearer abc.def", "abc.def"),
+            ("authorization=Basic dXNlcjpw", "dXNlcjpw"),
+            ('{"Authorization": "Token 12345678"}', "12345678"),
+            ("Proxy-Authorization: Digest username=x", "username"),
+        ],
         ["authorization failed", "missing authorization header", "authorization_code"],
     ),
     "cookie_header": (
@@ -34,8 +39,10 @@ VALUES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         ["cookies disabled", "cookie consent given"],
     ),
     "bearer_scheme": (
-        [(f"sent bearer {MIXED}", MIXED), (f"Basic {base64.b64encode(b'user:pass:word').decode()}",
-                                           "dXNlcjpwYXNz")],
+        [
+            (f"sent bearer {MIXED}", MIXED),
+            (f"Basic {base64.b64encode(b'user:pass:word').decode()}", "dXNlcjpwYXNz"),
+        ],
         ["bearer of news", "basic authentication", "Basic plan"],
     ),
     "jwt": ([(f"token was {JWT} ok", JWT)], ["eyJ.x", "eyJabc", "hello.world.again"]),
@@ -44,92 +51,209 @@ VALUES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
         ["ZXlK", "ZXlKabc"],
     ),
     "url_credentials": (
-        [("postgres://user:hunter22@db/x", "hunter22"), ("https://a:pa%40ss@host/", "pa%40ss"),
-         ("redis://:s3cret@cache:6379", "s3cret")],
+        [
+            ("postgres://user:hunter22@db/x", "hunter22"),
+            ("https://a:pa%40ss@host/", "pa%40ss"),
+            ("redis://:s3cret@cache:6379", "s3cret"),
+        ],
         ["https://host:8080/a@b", "http://example.com/?q=a:b@c", "urn:a:b"],
     ),
     "oauth_parameter": (
-        [("/cb?state=x&access_token=abcdef", "abcdef"), ("https://h/#id_token=qwerty", "qwerty"),
-         ("/s3?X-Amz-Signature=deadbeef&x=1", "deadbeef"), ("/x?api_key=k1234", "k1234"),
-         ("/saml?SAMLResponse=PHNhbWw", "PHNhbWw")],
-        ["/cb?state=abcdef&scope=openid", "/x?token_type=bearer", "/x?page=2&sort=key",
-         "/x?api_key_id=k1"],
+        [
+            ("/cb?state=x&access_token=abcdef", "abcdef"),
+            ("https://h/#id_token=qwerty", "qwerty"),
+            ("/s3?X-Amz-Signature=deadbeef&x=1", "deadbeef"),
+            ("/x?api_key=k1234", "k1234"),
+            ("/saml?SAMLResponse=PHNhbWw", "PHNhbWw"),
+        ],
+        [
+            "/cb?state=abcdef&scope=openid",
+            "/x?token_type=bearer",
+            "/x?page=2&sort=key",
+            "/x?api_key_id=k1",
+        ],
     ),
     "oauth_code": (
         [("/cb?code=4/0AX4XfWhabc&state=xyz", "4/0AX4XfWhabc")],
         ["/x?code=404", "/x?country_code=DE-BAYERN", "error code=invalid_grant"],
     ),
     "assigned_secret": (
-        [("login with password=hunter2 failed", "hunter2"), ("CLIENT_SECRET = abcd1234", "abcd1234"),
-         ("MY_API_KEY='k-12345'", "k-12345"), ("aws_secret_access_key=wJalrXUtnFEMI", "wJalrX")],
-        ["password=no", "method=password", "password_reset=done12345", "token_count=12345",
-         "keyboard=qwertz"],
+        [
+            ("login with password=hunter2 failed", "hunter2"),
+            ("CLIENT_SECRET = abcd1234", "abcd1234"),
+            ("MY_API_KEY='k-12345'", "k-12345"),
+            ("aws_secret_access_key=wJalrXUtnFEMI", "wJalrX"),
+        ],
+        [
+            "password=no",
+            "method=password",
+            "password_reset=done12345",
+            "token_count=12345",
+            "keyboard=qwertz",
+        ],
     ),
     "stated_secret": (
-        [("the password is hunter2x", "hunter2x"), ("API key: k1234567", "k1234567"),
-         ("access token: qwertyuiop", "qwertyuiop")],
+        [
+            ("the password is hunter2x", "hunter2x"),
+            ("API key: k1234567", "k1234567"),
+            ("access token: qwertyuiop", "qwertyuiop"),
+        ],
         ["password: yes", "the password is weak", "wrong password", "passkey: registered"],
     ),
     "stripe_key": (
-        [("sk_" + "live_abcdefgh12345678", "abcdefgh12345678"), ("rk_" + "test_abcdefgh12", "abcdefgh12")],
+        [
+            ("sk_" + "live_abcdefgh12345678", "abcdefgh12345678"),
+            ("rk_" + "test_abcdefgh12", "abcdefgh12"),
+        ],
         ["task_live_1", "risk_test_12345678", "sk_live_"],
     ),
     "prefixed_key": (
-        [("sk-" + "a1B2c3D4e5F6g7H8i9J0k1", "a1B2c3D4e5F6"), ("pat_" + "a1B2c3D4e5F6g7H8i9J0k1", "a1B2c3D4")],
+        [
+            ("sk-" + "a1B2c3D4e5F6g7H8i9J0k1", "a1B2c3D4e5F6"),
+            ("pat_" + "a1B2c3D4e5F6g7H8i9J0k1", "a1B2c3D4"),
+        ],
         ["task-a1B2c3D4e5F6g7H8i9J0k1", "sk-short", "path_to_something_that_is_long"],
     ),
     "webhook_secret": ([("whsec_" + "a1B2c3D4e5", "a1B2c3D4e5")], ["whsec_", "whsec"]),
-    "github_token": ([("ghp_" + MIXED, MIXED), ("ghs_" + MIXED, MIXED)], ["ghp_short", "ghq_" + MIXED]),
+    "github_token": (
+        [("ghp_" + MIXED, MIXED), ("ghs_" + MIXED, MIXED)],
+        ["ghp_short", "ghq_" + MIXED],
+    ),
     "github_pat": ([("github_pat_" + MIXED, MIXED)], ["github_pat_", "github_path_" + MIXED]),
-    "slack_token": ([("xox" + "b-1234567890-abcdef", "1234567890-abcdef")], ["xoxo-kisses", "xoxb"]),
-    "slack_webhook": ([("https://hooks.slack." + "com/services/T000/B000/XXXXXXXX", "T000/B000")],
-                      ["https://slack.com/services"]),
-    "aws_access_key": ([("AKIA" + "IOSFODNN7EXAMPLE", "IOSFODNN7EXAMPLE")],
-                       ["AKIAlowercase1234567", "NAKIAIOSFODNN7EXAMPLE"]),
+    "slack_token": (
+        [("xox" + "b-1234567890-abcdef", "1234567890-abcdef")],
+        ["xoxo-kisses", "xoxb"],
+    ),
+    "slack_webhook": (
+        [("https://hooks.slack." + "com/services/T000/B000/XXXXXXXX", "T000/B000")],
+        ["https://slack.com/services"],
+    ),
+    "aws_access_key": (
+        [("AKIA" + "IOSFODNN7EXAMPLE", "IOSFODNN7EXAMPLE")],
+        ["AKIAlowercase1234567", "NAKIAIOSFODNN7EXAMPLE"],
+    ),
     "google_api_key": ([("AIza" + MIXED[:35], MIXED[:35])], ["AIza-short"]),
-    "google_oauth": ([("ya29." + MIXED, MIXED), ("GOCSPX-" + MIXED[:28], MIXED[:28])], ["ya29.", "ya29 x"]),
+    "google_oauth": (
+        [("ya29." + MIXED, MIXED), ("GOCSPX-" + MIXED[:28], MIXED[:28])],
+        ["ya29.", "ya29 x"],
+    ),
     "gitlab_token": ([("glpat-" + MIXED[:20], MIXED[:20])], ["glpat-x", "glpath-" + MIXED[:20]]),
     "npm_token": ([("npm_" + MIXED[:36], MIXED[:36])], ["npm_install", "npm_config_cache_folder"]),
     "pypi_token": ([("pypi-" + MIXED, MIXED)], ["pypi-package"]),
     "hugging_face_token": ([("hf_" + MIXED[:34], MIXED[:34])], ["hf_model", "shf_" + MIXED]),
-    "ai_key": ([("sk-" + "proj-" + MIXED[:18] + "_x", MIXED[:18])], ["sk-proj-x", "risk-project-overview-abcdef"]),
+    "ai_key": (
+        [("sk-" + "proj-" + MIXED[:18] + "_x", MIXED[:18])],
+        ["sk-proj-x", "risk-project-overview-abcdef"],
+    ),
     "sendgrid_key": ([("SG." + MIXED[:22] + "." + MIXED, MIXED)], ["SG.x.y", "MSG.one"]),
     "twilio_key": ([("SK" + HEX, HEX)], ["SK" + HEX[:30], "SKU" + HEX, "TASK" + HEX]),
     "shopify_token": ([("shpat_" + HEX, HEX)], ["shpat_12", "shape_" + HEX]),
     "digitalocean_token": ([("dop_v1_" + HEX * 2, HEX)], ["dop_v1_", "dop_v2_" + HEX]),
-    "azure_key": ([("AccountName=a;AccountKey=" + MIXED + "==", MIXED)], ["AccountKey=", "accountkeys"]),
+    "azure_key": (
+        [("AccountName=a;AccountKey=" + MIXED + "==", MIXED)],
+        ["AccountKey=", "accountkeys"],
+    ),
     "telegram_token": ([("123456789:AA" + MIXED[:33], MIXED[:33])], ["12:AAbc", "10:30:AA"]),
     "vault_token": ([("hvs." + MIXED, MIXED)], ["hvs.x", "hvac." + MIXED]),
     "age_key": ([("AGE-SECRET-KEY-1" + "QPZRY9X8GF2TVDW0S3JN54", "QPZRY9X8")], ["AGE-SECRET-KEY-"]),
 }
 
 KEYS: dict[str, tuple[list[str], list[str]]] = {
-    "deny_authorization": (["authorization", "Authorization", "proxy-authorization", "auth_header"],
-                           ["authorization_type", "authorized", "author"]),
-    "deny_cookie": (["cookie", "Set-Cookie", "cookies", "session_cookie_value"],
-                    ["cookie_name", "cookie_consent"]),
-    "deny_token": (["token", "access_token", "refreshToken", "id_token", "csrf_tokens", "jwt",
-                    "accesstoken", "token_value"],
-                   ["token_type", "token_count", "tokens_used", "token_id", "input_tokens",
-                    "token_expires_at", "max_tokens", "tokenizer", "broken"]),
-    "deny_secret": (["secret", "client_secret", "clientSecret", "webhook_secrets", "secret_value"],
-                    ["secret_id", "has_secret", "secretary", "secret_rotated_at"]),
-    "deny_password": (["password", "new_password", "passwd", "pwd", "passphrase", "password_hash",
-                       "Password-Confirmation", "pin_code"],
-                      ["password_reset", "password_changed_at", "password_strength", "compass",
-                       "bypass", "passkey"]),
-    "deny_api_key": (["api_key", "apikey", "x-api-key", "private_key", "aws_access_key",
-                      "secret_access_key", "signing_key"],
-                     ["api_key_id", "key_id", "api_key_name", "key", "keyboard", "access_key_id"]),
-    "deny_one_time_code": (["otp", "totp", "mfa_code", "recovery_codes", "one_time_password",
-                            "verification_code", "auth_code"],
-                           ["error_code", "status_code", "country_code", "code", "otp_verified"]),
-    "deny_oauth_exchange": (["code_verifier", "client_assertion", "assertion", "SAMLResponse"],
-                            ["state", "code_challenge_method", "assertion_count", "nonce"]),
-    "deny_credential": (["credential", "credentials", "connection_string", "database_url", "dsn"],
-                        ["credential_id", "credential_type", "url"]),
-    "deny_signature": (["signature", "x_signature", "sig", "hmac"], ["signature_version", "signed"]),
-    "deny_key_material": (["pem", "keystore", "seed_phrase", "tls_pem"], ["item", "mnemonics_count"]),
+    "deny_authorization": (
+        ["authorization", "Authorization", "proxy-authorization", "auth_header"],
+        ["authorization_type", "authorized", "author"],
+    ),
+    "deny_cookie": (
+        ["cookie", "Set-Cookie", "cookies", "session_cookie_value"],
+        ["cookie_name", "cookie_consent"],
+    ),
+    "deny_token": (
+        [
+            "token",
+            "access_token",
+            "refreshToken",
+            "id_token",
+            "csrf_tokens",
+            "jwt",
+            "accesstoken",
+            "token_value",
+        ],
+        [
+            "token_type",
+            "token_count",
+            "tokens_used",
+            "token_id",
+            "input_tokens",
+            "token_expires_at",
+            "max_tokens",
+            "tokenizer",
+            "broken",
+        ],
+    ),
+    "deny_secret": (
+        ["secret", "client_secret", "clientSecret", "webhook_secrets", "secret_value"],
+        ["secret_id", "has_secret", "secretary", "secret_rotated_at"],
+    ),
+    "deny_password": (
+        [
+            "password",
+            "new_password",
+            "passwd",
+            "pwd",
+            "passphrase",
+            "password_hash",
+            "Password-Confirmation",
+            "pin_code",
+        ],
+        [
+            "password_reset",
+            "password_changed_at",
+            "password_strength",
+            "compass",
+            "bypass",
+            "passkey",
+        ],
+    ),
+    "deny_api_key": (
+        [
+            "api_key",
+            "apikey",
+            "x-api-key",
+            "private_key",
+            "aws_access_key",
+            "secret_access_key",
+            "signing_key",
+        ],
+        ["api_key_id", "key_id", "api_key_name", "key", "keyboard", "access_key_id"],
+    ),
+    "deny_one_time_code": (
+        [
+            "otp",
+            "totp",
+            "mfa_code",
+            "recovery_codes",
+            "one_time_password",
+            "verification_code",
+            "auth_code",
+        ],
+        ["error_code", "status_code", "country_code", "code", "otp_verified"],
+    ),
+    "deny_oauth_exchange": (
+        ["code_verifier", "client_assertion", "assertion", "SAMLResponse"],
+        ["state", "code_challenge_method", "assertion_count", "nonce"],
+    ),
+    "deny_credential": (
+        ["credential", "credentials", "connection_string", "database_url", "dsn"],
+        ["credential_id", "credential_type", "url"],
+    ),
+    "deny_signature": (
+        ["signature", "x_signature", "sig", "hmac"],
+        ["signature_version", "signed"],
+    ),
+    "deny_key_material": (
+        ["pem", "keystore", "seed_phrase", "tls_pem"],
+        ["item", "mnemonics_count"],
+    ),
 }
 
 ALLOWED: dict[str, list[str]] = {
@@ -148,8 +272,10 @@ def seed_rows() -> list[dict[str, str]]:
 
 def test_every_rule_has_examples():
     rows = seed_rows()
-    by_kind = {kind: {r["rule_id"] for r in rows if r["kind"] == kind} for kind in
-               ("value", "key_deny", "key_allow")}
+    by_kind = {
+        kind: {r["rule_id"] for r in rows if r["kind"] == kind}
+        for kind in ("value", "key_deny", "key_allow")
+    }
     assert len(rows) == sum(map(len, by_kind.values()))
     assert by_kind == {"value": set(VALUES), "key_deny": set(KEYS), "key_allow": set(ALLOWED)}
     assert all(row["description"] for row in rows)
@@ -198,12 +324,25 @@ def test_an_allowed_key_stays(rule_id):
 
 def test_what_the_marts_need_is_never_redacted():
     record = event(
-        type="token_refresh", session_id="ses_" + HEX, trace_id=HEX, api_key_id="key_" + HEX[:20],
-        service_id="550e8400-e29b-41d4-a716-446655440000", user_agent="python-requests/2.31",
-        data={"outcome": "failure", "method": "password", "failure_reason": "invalid_token",
-              "key_id": "k1", "token_type": "bearer", "token_count": 3, "error_code": "E1234567",
-              "state": "a8Zk2", "route": "/v1/tokens/:id?state=abc&sort=key",
-              "password_reset": True, "message": "wrong password for key id 5"},
+        type="token_refresh",
+        session_id="ses_" + HEX,
+        trace_id=HEX,
+        api_key_id="key_" + HEX[:20],
+        service_id="550e8400-e29b-41d4-a716-446655440000",
+        user_agent="python-requests/2.31",
+        data={
+            "outcome": "failure",
+            "method": "password",
+            "failure_reason": "invalid_token",
+            "key_id": "k1",
+            "token_type": "bearer",
+            "token_count": 3,
+            "error_code": "E1234567",
+            "state": "a8Zk2",
+            "route": "/v1/tokens/:id?state=abc&sort=key",
+            "password_reset": True,
+            "message": "wrong password for key id 5",
+        },
     )
     text = json.dumps(record)
     found: Counter[str] = Counter()
@@ -222,9 +361,12 @@ def test_planted_secrets_are_nowhere_in_the_database_file(tmp_path):
     for texts, _ in VALUES.values():
         for text, _ in texts:
             for record in (
-                event(user_agent=text), event(data={**event()["data"], "failure_reason": text}),
-                event(data={**event()["data"], "deep": [{"a": [text]}]}), event(note=text),
-                event(**{text: 1}), event(environment="staging", note=text),
+                event(user_agent=text),
+                event(data={**event()["data"], "failure_reason": text}),
+                event(data={**event()["data"], "deep": [{"a": [text]}]}),
+                event(note=text),
+                event(**{text: 1}),
+                event(environment="staging", note=text),
                 event(data={**event()["data"], "text": json.dumps({"inner": text})}),
             ):
                 number += 1
@@ -245,16 +387,24 @@ def test_planted_secrets_are_nowhere_in_the_database_file(tmp_path):
     assert warehouse.land_one("auth_events/3.jsonl", escaped).rejected == len(sent) - accepted
     broken_escapes = b"".join(line[:-1] + b"\n" for line in escaped.splitlines())
     assert warehouse.land_one("auth_events/5.jsonl", broken_escapes).rejected == len(sent)
-    assert warehouse.land_one("audit_events/1.jsonl", [
-        audit(context={"userAgent": text, "location": "::1"}) for t, _ in VALUES.values()
-        for text, _ in t
-    ]).rejected == 0
-    csv_bytes = b"id,note\n" + b"".join(b'x,"%b"\n' % text.replace('"', '""').encode()
-                                        for t, _ in VALUES.values() for text, _ in t)
+    assert (
+        warehouse.land_one(
+            "audit_events/1.jsonl",
+            [
+                audit(context={"userAgent": text, "location": "::1"})
+                for t, _ in VALUES.values()
+                for text, _ in t
+            ],
+        ).rejected
+        == 0
+    )
+    csv_bytes = b"id,note\n" + b"".join(
+        b'x,"%b"\n' % text.replace('"', '""').encode() for t, _ in VALUES.values() for text, _ in t
+    )
     warehouse.land_one("auth_events/4.csv", csv_bytes)
-    counted = dict(warehouse.rows(
-        "select rule_id, sum(redaction_count) from raw.redactions group by 1"
-    ))
+    counted = dict(
+        warehouse.rows("select rule_id, sum(redaction_count) from raw.redactions group by 1")
+    )
     assert set(KEYS) <= set(counted)
     texts = "payload from raw.auth_events union all select payload from raw.rejected_records"
     stored = "\n".join(text for (text,) in warehouse.rows(f"select {texts}"))

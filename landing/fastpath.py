@@ -7,7 +7,7 @@ known keys, each once, each of its type, and every value inside the rules. All o
 That there are no other keys is seen by counting. In JSON without escapes each quote opens or
 closes a string, and a string is a key or a value. So if half the quotes are as many as the known
 keys that are there and their string values, no other key, repeated key or string can be in the
-line. (Listing the keys of each line instead took 2 µs more of 9.5, and a table of shapes.)
+line. (Listing the keys of each line instead costs the same and needs a table of key lists.)
 """
 
 import re

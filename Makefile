@@ -3,7 +3,7 @@
 # GNU make turns every failure into exit code 2; `.venv/bin/python -m dagster_project.run` keeps
 # 0, 1 and 2 apart.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 3000
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,7 +44,7 @@ clean: ## remove caches; data under ROLLCALL_HOME stays
 
 # pip brings uv, uv brings the rest (8 s instead of 44): both from locks with hashes.
 $(INSTALLED): requirements.lock .ci/uv.lock
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: install it, or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed: install it, or name it: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
 	@echo "Installing into $(VENV), once"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .ci/uv.lock

@@ -259,7 +259,13 @@ class Warehouse:
         return latest.resolve() if latest.exists() else None
 
     def _open(self, path: Path | None, read_only: bool = False) -> duckdb.DuckDBPyConnection:
-        settings = {**NO_DOWNLOADS, "temp_directory": str(self.spill)}
+        # At the default of 16 MB each landed file brings a checkpoint, which writes the unfinished
+        # row groups once more: 26 s instead of 22 s for 394 MB in 20 files.
+        settings = {
+            **NO_DOWNLOADS,
+            "temp_directory": str(self.spill),
+            "wal_autocheckpoint": "256MB",
+        }
         name = str(path) if path else ":memory:"
         connection = duckdb.connect(name, read_only=read_only, config=settings)
         connection.execute("set TimeZone = 'UTC'")

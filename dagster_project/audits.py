@@ -26,8 +26,9 @@ def account_for_every_line(
     """Every line of every file ended in exactly one place, for each raw record table.
 
     Holds when each ledger row adds up (lines = accepted + duplicates + conflicts + rejected),
-    the raw table has as many rows as were accepted less those that a copy received earlier
-    displaced, and each rejected line is on record.
+    the raw table has as many rows as were accepted less those that other content received earlier
+    displaced (a copy of the same content takes the place of its row and is a duplicate), and each
+    rejected line is on record.
     """
     ledger = {
         row[0]: row[1:]
@@ -46,7 +47,7 @@ def account_for_every_line(
             """
         ).fetchall()
     }
-    superseded = _counts(connection, "raw.superseded_records")
+    superseded = _counts(connection, "raw.superseded_records", "not is_same_content")
     rejected_on_record = _counts(connection, "raw.rejected_records")
     findings = []
     for table in tables:
@@ -126,8 +127,10 @@ def find_strangers(
     return findings
 
 
-def _counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, int]:
-    query = f"select table_name, count(*) from {table} group by table_name"
+def _counts(
+    connection: duckdb.DuckDBPyConnection, table: str, condition: str = "true"
+) -> dict[str, int]:
+    query = f"select table_name, count(*) from {table} where {condition} group by table_name"
     return dict(connection.execute(query).fetchall())
 
 

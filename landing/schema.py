@@ -84,6 +84,8 @@ BOOKKEEPING = {
         ("occurred_at", "TIMESTAMP"),
         ("received_at", "TIMESTAMP"),
         ("_content_hash", "VARCHAR"),
+        # whether the copy that took its place says the same and was only received earlier
+        ("is_same_content", "BOOLEAN"),
         ("_file", "VARCHAR"),
         ("_line", "BIGINT"),
         ("_landed_at", "TIMESTAMP"),

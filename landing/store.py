@@ -282,8 +282,12 @@ class FileRows:
             """
         )
         displaced = """
-            select r._batch, r._line, r._file, r.is_first_copy
-            from ranked as r where origin = 'raw' and not is_winner
+            select
+                r._batch, r._line, r._file,
+                r._content_hash = winner._content_hash as is_same_content,
+            from ranked as r
+            join ranked as winner using (workspace_id, environment, id)
+            where r.origin = 'raw' and not r.is_winner and winner.is_winner
         """
         lost = """
             select _batch, _line, _file from ranked
@@ -319,8 +323,8 @@ class FileRows:
             insert into raw.superseded_records
             select
                 {quote(name)}, t.environment, t.workspace_id, t.project_id, {columns}, t.id,
-                t.occurred_at, t.received_at, t._content_hash, t._file, t._line, t._landed_at,
-                t._batch, {batch},
+                t.occurred_at, t.received_at, t._content_hash, r.is_same_content, t._file, t._line,
+                t._landed_at, t._batch, {batch},
             from raw.{name} as t join ({displaced}) as r on {same}
             """
         )

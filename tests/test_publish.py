@@ -322,8 +322,8 @@ def raw() -> duckdb.DuckDBPyConnection:
             conflicts bigint, rejected bigint
         );
         insert into raw.landed_files values ('auth_events', 9, 5, 2, 1, 1), (null, 0, 0, 0, 0, 0);
-        create table raw.superseded_records (table_name varchar);
-        insert into raw.superseded_records values ('auth_events');
+        create table raw.superseded_records (table_name varchar, is_same_content boolean);
+        insert into raw.superseded_records values ('auth_events', false);
         create table raw.rejected_records (table_name varchar);
         insert into raw.rejected_records values ('auth_events');
         create table production_staging.stg_auth_events as

@@ -1,0 +1,79 @@
+"""Reconciliation of the raw tables with the ledger, over what landing really leaves behind."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from dagster_project.audits import account_for_every_line
+from landing import land
+
+
+def login(received: str, outcome: str = "success") -> str:
+    return json.dumps(
+        {
+            "id": "evt_1",
+            "type": "login",
+            "occurred_at": "2025-01-01T06:00:00Z",
+            "received_at": f"2025-01-01T{received}:00Z",
+            "environment": "production",
+            "workspace_id": "ws_1",
+            "project_id": "prj_1",
+            "data": {"outcome": outcome},
+        }
+    )
+
+
+@pytest.fixture
+def connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+def land_file(connection: duckdb.DuckDBPyConnection, folder: Path, *lines: str) -> None:
+    table = folder / "auth_events"
+    table.mkdir(exist_ok=True)
+    (table / f"{len(list(table.iterdir()))}.jsonl").write_text("\n".join(lines))
+    land(connection, folder, run_id="run", clock=datetime(2025, 1, 2, tzinfo=UTC))
+
+
+def test_rows_that_take_each_others_place_add_up(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    histories = [
+        [login("10:00")],
+        [login("09:00")],  # the same, received earlier: takes the place of its row
+        [login("08:30"), login("08:00", "failure")],  # other content received earlier wins
+        [login("07:30")],  # and loses to the first content, received earlier still
+        [login("07:00", "failure"), "broken"],
+    ]
+    for number, lines in enumerate(histories, start=1):
+        land_file(connection, tmp_path, *lines)
+        (finding,) = account_for_every_line(connection, ["auth_events"])
+        assert finding.is_passed, (number, finding.numbers)
+        assert finding.numbers["rows"] == 1
+    assert finding.numbers["lines"] == 7
+    assert finding.numbers["rejected"] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "delete from raw.auth_events",
+        "insert into raw.auth_events from raw.auth_events",
+        "delete from raw.rejected_records",
+        "update raw.landed_files set lines = lines + 1",
+    ],
+)
+def test_a_row_that_goes_astray_is_found(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path, fault: str
+) -> None:
+    land_file(connection, tmp_path, login("10:00"), "broken")
+    (finding,) = account_for_every_line(connection, ["auth_events"])
+    assert finding.is_passed
+    connection.execute(fault)
+    (finding,) = account_for_every_line(connection, ["auth_events"])
+    assert not finding.is_passed

@@ -6,7 +6,6 @@ which inputs (builds.py).
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,20 +13,16 @@ import duckdb
 
 from dagster_project import builds, snapshots
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse, WarehouseBusyError
-
-# Names of files that are still being written; see the landing contract.
-UNFINISHED_SUFFIXES = (".tmp", ".part")
+from landing import Reason, discover
 
 
-def files_at_rest(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Every file that may be landed, as (path, bytes, modification time in ns), sorted by path."""
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
-        for name in sorted(names):
-            if not name.startswith((".", "_")) and not name.endswith(UNFINISHED_SUFFIXES):
-                path = Path(root, name)
-                stat = path.stat()
-                yield str(path.relative_to(folder)), stat.st_size, stat.st_mtime_ns
+def files_at_rest(folder: Path) -> Iterator[tuple[str, int | None, int | None]]:
+    """Every file that landing would look at, as (path, bytes, modification time in ns), by path.
+
+    None where there is no folder yet.
+    """
+    for found in discover(folder) if folder.is_dir() else ():
+        yield found.path, found.bytes, found.mtime_ns
 
 
 def landing_digest(folder: Path) -> str | None:
@@ -52,8 +47,13 @@ def is_idle(at: Warehouse) -> bool:
     try:
         with at.connect() as connection:
             inputs = builds.read_inputs(connection)
+            # mending permissions changes neither size nor time: an unreadable file is work to do
             landed = set(
-                connection.execute("select path, bytes, mtime_ns from raw.landed_files").fetchall()
+                connection.execute(
+                    "select path, bytes, mtime_ns from raw.landed_files"
+                    " where reason is distinct from ?",
+                    [Reason.FILE_UNREADABLE],
+                ).fetchall()
             )
     except (WarehouseBusyError, duckdb.CatalogException):
         return False

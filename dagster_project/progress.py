@@ -94,7 +94,9 @@ class ProgressHandler(logging.Handler):
         elif duration := materialization.metadata.get("Execution Duration"):
             seconds = float(duration.value)  # type: ignore[arg-type]
             self.collected.seconds[schema, table] = seconds
-            self.say(f"  {table}  {seconds:.2f} s")
+            # views and seeds take no time that anyone waits for, and would be half of the lines
+            if not schema.endswith(("_staging", "_seeds")):
+                self.say(f"  {table}  {seconds:.2f} s")
 
     def _checked(self, evaluation: Any) -> None:
         name = f"{'.'.join(evaluation.asset_key.path)}: {evaluation.check_name}"

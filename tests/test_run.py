@@ -122,7 +122,7 @@ def test_the_run_after_a_kill_says_what_it_found_and_heals(
     said = []
     for line in killed.stdout:
         said.append(line)
-        if line.startswith("  stg_"):
+        if line.startswith("  int_"):
             break
     killed.send_signal(signal.SIGKILL)
     killed.wait()

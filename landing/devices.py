@@ -1,4 +1,4 @@
-"""The device class of a user agent (definitions.md, "device class").
+"""The device class of a user agent: one of nine words, the same for every table.
 
 The recognition is ua-parser's (uap-core regexes, Rust backend); here stands only the small map
 from what it recognises to our nine classes, with the few hints it does not give. Each distinct

@@ -1,4 +1,4 @@
-"""Real-world user agents and their device class (definitions.md)."""
+"""Real-world user agents and their device class."""
 
 import pytest
 

@@ -1,4 +1,4 @@
--- The qualifying events of definitions.md, reduced at once to the days on which they fell: an
+-- Qualifying events (see `active user` in the README), reduced at once to the days of each user: an
 -- active user-day is all that counting users needs, and there are far fewer of them than events.
 
 with

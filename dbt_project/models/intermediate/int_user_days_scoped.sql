@@ -1,6 +1,12 @@
 -- Distinct per scope: a user of two projects is one user of their workspace, so the workspace's
 -- days are counted from events again and are never a sum of its projects'.
 
+{%- set ids_by_scope = {
+    'workspace': ['workspace_id'],
+    'project': ['workspace_id', 'project_id'],
+    'service': ['workspace_id', 'project_id', 'service_id'],
+} %}
+
 with
 
 int_user_days_counted as (
@@ -12,6 +18,7 @@ int_scopes_interned as (
 ),
 
 scoped as (
+    {%- for scope, ids in ids_by_scope.items() %}
     select
         int_scopes_interned.scope_key,
         int_user_days_counted.user_key,
@@ -19,31 +26,14 @@ scoped as (
     from int_user_days_counted
     inner join int_scopes_interned
         on
-            int_scopes_interned.scope = 'workspace'
-            and int_user_days_counted.workspace_id = int_scopes_interned.workspace_id
+            int_scopes_interned.scope = '{{ scope }}'
+            {%- for id in ids %}
+            and int_user_days_counted.{{ id }} = int_scopes_interned.{{ id }}
+            {%- endfor %}
+    {%- if not loop.last %}
     union
-    select
-        int_scopes_interned.scope_key,
-        int_user_days_counted.user_key,
-        int_user_days_counted.activity_date
-    from int_user_days_counted
-    inner join int_scopes_interned
-        on
-            int_scopes_interned.scope = 'project'
-            and int_user_days_counted.workspace_id = int_scopes_interned.workspace_id
-            and int_user_days_counted.project_id = int_scopes_interned.project_id
-    union
-    select
-        int_scopes_interned.scope_key,
-        int_user_days_counted.user_key,
-        int_user_days_counted.activity_date
-    from int_user_days_counted
-    inner join int_scopes_interned
-        on
-            int_scopes_interned.scope = 'service'
-            and int_user_days_counted.workspace_id = int_scopes_interned.workspace_id
-            and int_user_days_counted.project_id = int_scopes_interned.project_id
-            and int_user_days_counted.service_id = int_scopes_interned.service_id
+    {%- endif %}
+    {%- endfor %}
 )
 
 select * from scoped

@@ -326,20 +326,6 @@ def open_locked_down(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-@contextmanager
-def connect(marts: Collection[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the build file of the installation that the environment variables name."""
-    with Warehouse.from_environment().connect(marts) as connection:
-        yield connection
-
-
-@contextmanager
-def connect_published(environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open the newest published version of the installation the environment variables name."""
-    with Warehouse.from_environment().connect_published(environment) as connection:
-        yield connection
-
-
 _connection_gate = threading.Lock()
 
 

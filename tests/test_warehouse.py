@@ -11,7 +11,6 @@ import duckdb
 import pytest
 from conftest import ROOT, job_environment
 
-from dagster_project import warehouse as module
 from dagster_project.warehouse import (
     ConfigurationError,
     NothingPublishedError,
@@ -186,16 +185,9 @@ def test_a_reader_can_neither_write_nor_reach_beyond_the_file(home: Warehouse, p
         connection.execute(probe)
 
 
-def test_shortcuts_mean_the_installation_of_the_environment(
-    home: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROLLCALL_HOME", str(home.home))
-    monkeypatch.delenv("ROLLCALL_LANDING", raising=False)
-    published(home, "one.duckdb", 1)
-    with module.connect() as connection:
+def test_a_look_at_the_build_file_changes_nothing(home: Warehouse) -> None:
+    with home.connect() as connection:
         connection.execute("create table here as select 1")
-    with module.connect_published("production") as connection:
-        assert connection.execute("from production.t").fetchall() == [(1,)]
     with home.connect_to_read() as connection:
         assert connection.execute("from here").fetchall() == [(1,)]
         with pytest.raises(duckdb.Error):

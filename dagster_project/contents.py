@@ -37,7 +37,7 @@ BATCHES = """
 """
 
 BATCHES_BEHIND = """
-    create macro {catalog}.published.batches_behind(
+    create macro published.batches_behind(
         source_tables, from_day, to_day, after_batch
     ) as table
     select
@@ -188,7 +188,11 @@ class Candidate:
             create table {self.catalog}.published.batches ({BATCHES});
             """
         )
-        self.connection.execute(BATCHES_BEHIND.format(catalog=self.catalog))
+        # a macro's tables are looked for when it is created, in the current database
+        [(build,)] = self.connection.execute("select current_database()").fetchall()
+        self.connection.execute(f"use {self.catalog}")
+        self.connection.execute(BATCHES_BEHIND)
+        self.connection.execute(f'use "{build}"')
         self.connection.execute(
             f"insert into {self.catalog}.published.version values (?, ?, ?, ?, ?, ?, ?)",
             [

@@ -219,6 +219,8 @@ def published(
         if reason:
             raise dg.Failure(f"{environment} is not published: {reason}", allow_retries=False)
         report = publish_version(warehouse, environment, inputs, marts, daily=daily)
+        with warehouse.connect() as connection:
+            builds.note_all_is_well(connection, environment)
         context.instance.add_run_tags(context.run_id, {PUBLISHED_TAG: report.path.stem})
         yield dg.MaterializeResult(asset_key=asset_spec.key, metadata=describe(report))
 

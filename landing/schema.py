@@ -125,6 +125,44 @@ BOOKKEEPING = {
     ),
 }
 
+# What cannot be computed again, kept beside the records: a sealed month says what was known when it
+# was sealed. Landing creates these tables and never writes to them.
+KEPT = {
+    "mau_seals": (
+        ("workspace_id", "VARCHAR"),
+        ("month_start_date", "DATE"),
+        ("mau", "BIGINT"),
+        ("input_digest", "VARCHAR"),
+        ("sealed_at", "TIMESTAMP"),
+        ("_batch", "BIGINT"),
+    ),
+    # users who were merged, or no humans, when the month was sealed; everybody else survived
+    "mau_sealed_identities": (
+        ("month_start_date", "DATE"),
+        ("user_id", "VARCHAR"),
+        ("surviving_user_id", "VARCHAR"),
+        ("kind", "VARCHAR"),
+    ),
+    # who is counted: since correction 0, the seal, or a later one, until another took them out
+    "mau_sealed_users": (
+        ("workspace_id", "VARCHAR"),
+        ("month_start_date", "DATE"),
+        ("user_id", "VARCHAR"),
+        ("since_correction", "BIGINT"),
+        ("until_correction", "BIGINT"),
+    ),
+    "mau_corrections": (
+        ("workspace_id", "VARCHAR"),
+        ("month_start_date", "DATE"),
+        ("correction_number", "BIGINT"),
+        ("mau_before", "BIGINT"),
+        ("mau_after", "BIGINT"),
+        ("caused_by_batch", "BIGINT"),
+        ("event_ids", "VARCHAR[]"),
+        ("corrected_at", "TIMESTAMP"),
+    ),
+}
+
 
 def column_list(columns: Iterable[tuple[str, str]]) -> str:
     """Column definitions for CREATE TABLE."""
@@ -140,6 +178,7 @@ def stored_columns(table: Table) -> tuple[tuple[str, str], ...]:
 def create_raw_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Create schema `raw` and whatever tables it lacks; changes nothing that exists."""
     connection.execute("create schema if not exists raw")
-    tables = {name: stored_columns(table) for name, table in TABLES.items()} | BOOKKEEPING
+    tables = {name: stored_columns(table) for name, table in TABLES.items()}
+    tables |= BOOKKEEPING | KEPT
     for name, columns in tables.items():
         connection.execute(f"create table if not exists raw.{name} ({column_list(columns)})")

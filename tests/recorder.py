@@ -46,7 +46,7 @@ class Executed(NamedTuple):
 
     connection: int
     node: str | None
-    """The dbt node it belongs to, "" outside of nodes; None where dbt does not say (BEGIN, COPY)."""
+    """The dbt node it belongs to, "" outside of nodes; None where dbt says nothing (BEGIN)."""
     sql: str
     bindings: list[Any] | None
 
@@ -159,7 +159,9 @@ def record(project: Path, target: str) -> dict[str, Any]:
         nodes = described(manifest)
         order = list(dict.fromkeys(node for node, *_ in builds["first"] if node in nodes))
         last = order[-1]
-        builds["selected"] = run_dbt(project, home, target, [*BUILD, "--select", nodes[last]["name"]])
+        builds["selected"] = run_dbt(
+            project, home, target, [*BUILD, "--select", nodes[last]["name"]]
+        )
         builds["failed"] = run_dbt(project, home, target, BUILD, fail_at=last)
     return {"builds": builds, "nodes": nodes, "order": order}
 

@@ -356,11 +356,54 @@ def chosen_nodes(recording: Recording, how: str, number: int) -> list[Node]:
     return list(nodes)
 
 
+def text_of(file: Land) -> str:
+    """What the file holds."""
+    return "".join(json.dumps(record) + "\n" for record in file.records)
+
+
 def write(folder: Path, file: Land) -> None:
     """Put a file into the landing folder."""
     path = folder / file.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(record) + "\n" for record in file.records))
+    path.write_text(text_of(file))
+
+
+# ---- by dbt itself
+
+
+def drive(
+    history: History, recordings: dict[str, Recording], home: Path, project: Path = DBT_PROJECT
+) -> list[tuple[str, Build, dict[str, list[Statement]]]]:
+    """Let dbt itself carry out the complete and the failed builds of a history, in `home`.
+
+    Returns (environment, step, {node: statements}) of each build. Files land as in a replay.
+    """
+    script: list[list[Any]] = []
+    builds = []
+    for step in history:
+        if isinstance(step, Land):
+            script.append(["land", step.path, text_of(step), CLOCK.isoformat()])
+            continue
+        for environment in step.environments:
+            how, number = step.until
+            if how not in ("all", "failed"):
+                continue
+            nodes = recordings[environment].nodes
+            fail_at = nodes[number % len(nodes)].id if how == "failed" else None
+            script.append(["build", environment, step.kind, fail_at])
+            builds.append((environment, step))
+    home.mkdir(parents=True, exist_ok=True)
+    written, found = home / "script.json", home / "executed.json"
+    written.write_text(json.dumps(script))
+    command = [sys.executable, "-m", "tests.recorder", "drive", str(project), str(home)]
+    subprocess.run(
+        [*command, str(written), str(found)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    )
+    executed = json.loads(found.read_text())
+    return [
+        (name, step, split_by_node(statements, [node.id for node in recordings[name].nodes])[1])
+        for (name, step), statements in zip(builds, executed, strict=True)
+    ]
 
 
 # ---- comparing

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, Phase, note, settings
@@ -40,6 +42,7 @@ from tests.histories import (
     Replay,
     Step,
     differences,
+    drive,
     record,
     script,
 )
@@ -354,6 +357,10 @@ class AnyHistory(RuleBasedStateMachine):
     def take(self, step: Step) -> None:
         """One more step of the history."""
         self.history.append(step)
+        self.carry_out(step)
+
+    def carry_out(self, step: Step) -> None:
+        assert self.lived is not None
         if isinstance(step, Build):
             self.lived.build(step)
         else:
@@ -467,17 +474,88 @@ def recordings() -> dict[str, Recording]:
     return record(PROJECT)
 
 
+def drawn_at_most(examples: int, **changes: Any) -> settings:
+    """How histories are drawn."""
+    return settings(
+        settings(
+            max_examples=examples,
+            stateful_step_count=10,
+            deadline=None,
+            derandomize=not EXAMPLES,
+            database=None,
+            report_multiple_bugs=False,
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate] if DETECTING else [Phase.generate, Phase.shrink],
+        ),
+        **changes,
+    )
+
+
 def test_any_history_gives_the_same_marts(recordings: dict[str, Recording]) -> None:
     machine = type("Machine", (AnyHistory,), {"recordings": recordings})
-    drawn = settings(
-        max_examples=EXAMPLES or 40,
-        stateful_step_count=10,
-        deadline=None,
-        derandomize=not EXAMPLES,
-        database=None,
-        report_multiple_bugs=False,
-        print_blob=False,
-        suppress_health_check=list(HealthCheck),
-        phases=[Phase.generate] if DETECTING else [Phase.generate, Phase.shrink],
-    )
-    run_state_machine_as_test(machine, settings=drawn)
+    run_state_machine_as_test(machine, settings=drawn_at_most(EXAMPLES or 60))
+
+
+@pytest.fixture(scope="module")
+def some_history(recordings: dict[str, Recording]) -> list[Step]:
+    """One history with much in it, the same at every run; its first build fails half-way."""
+    found: list[list[Step]] = []
+
+    class Teller(AnyHistory):
+        def carry_out(self, step: Step) -> None:
+            pass
+
+        def teardown(self) -> None:
+            found.append(self.history)
+            self.lived = None
+            super().teardown()
+
+    machine = type("Machine", (Teller,), {"recordings": recordings})
+    run_state_machine_as_test(machine, settings=drawn_at_most(200, derandomize=True))
+
+    def is_fit(history: list[Step]) -> bool:
+        environment_builds = [
+            (name, step.kind, step.until[0])
+            for step in history
+            if isinstance(step, Build) and step.until[0] in ("all", "failed")
+            for name in step.environments
+        ]
+        return len(environment_builds) <= 9 and {
+            (kind, how) for _, kind, how in environment_builds
+        } >= {("incremental", "failed"), ("refresh", "all")}
+
+    longest = max(filter(is_fit, found), key=len)
+    first = next(n for n, step in enumerate(longest) if isinstance(step, Build))
+    return [*longest[:first], Build(until=("failed", 30)), *longest[first:], Build()]
+
+
+def test_a_replay_is_what_dbt_does(
+    recordings: dict[str, Recording], some_history: list[Step], tmp_path: Path
+) -> None:
+    """The replayed statements are those of dbt over real rows, and so are the marts."""
+    complete = set()
+    compared = 0
+    for environment, step, executed in drive(some_history, recordings, tmp_path, PROJECT):
+        if environment in complete:
+            for node in recordings[environment].nodes:
+                # of a failed build there is what came before the failure
+                if step.until[0] == "all" or node.id in executed:
+                    assert executed.get(node.id, []) == node.statements[step.kind], node.name
+                    compared += 1
+        if step.until[0] == "all":
+            complete.add(environment)
+    assert compared > 100
+
+    single = Replay(recordings, tmp_path / "landing")
+    single.land()
+    single.build(Build())
+    with duckdb.connect() as dbt:
+        dbt.execute(f"attach '{tmp_path}/warehouse.duckdb' as warehouse (read_only)")
+        for environment, recording in recordings.items():
+            path = tmp_path / "marts" / f"{environment}.duckdb"
+            dbt.execute(f"attach '{path}' as {environment}_marts (read_only)")
+            for mart in recording.marts:
+                by_dbt = Counter(dbt.execute(f"select * from {mart.relation}").fetchall())
+                assert by_dbt == single.rows(mart.relation), mart.name
+    single.close()

@@ -33,7 +33,6 @@ from hypothesis.stateful import (
 )
 
 from tests.histories import (
-    DBT_PROJECT,
     ENVIRONMENTS,
     Build,
     Land,
@@ -48,9 +47,6 @@ from tests.histories import (
 )
 
 EXAMPLES = int(os.environ.get("ROLLCALL_EXAMPLES", "0"))
-DETECTING = bool(os.environ.get("ROLLCALL_DETECT"))
-"""Whether a fault only has to be found, not made small: mutations/run.py."""
-PROJECT = Path(os.environ.get("ROLLCALL_DBT_PROJECT", DBT_PROJECT))
 
 # ---- the world
 
@@ -255,7 +251,7 @@ def entities(draw: st.DrawFn, table: str) -> Record:
     at = datetime(2025, 1, 1, tzinfo=UTC) + draw(st.integers(0, 4)) * DAY
     made = {"created_at": "2025-01-01T00:00:00Z", "updated_at": text_of(at)}
     workspace, project = draw(one_of(PLACES))
-    name = draw(one_of(("one", "two")))
+    name = draw(one_of(("one", "two", None)))
     gone = draw(rarely(st.just(text_of(at)), 4))
     if table == "users":
         found = {
@@ -270,7 +266,7 @@ def entities(draw: st.DrawFn, table: str) -> Record:
             "id": workspace,
             "slug": workspace,
             "name": name,
-            "plan_id": draw(one_of(("free", "growth", "enterprise", "unheard_of"))),
+            "plan_id": draw(one_of(("free", "growth", "enterprise", "unheard_of", None))),
             "deleted_at": gone,
         }
     elif table == "projects":
@@ -394,10 +390,12 @@ class AnyHistory(RuleBasedStateMachine):
 
     @initialize(data=st.data(), environments=in_play)
     def something_is_there(self, data: st.DataObject, environments: tuple[str, ...]) -> None:
-        self.environments = environments
-        self.lived = Replay(
-            {name: self.recordings[name] for name in environments}, Path(self.home.name)
-        )
+        recordings = {
+            name: found for name, found in self.recordings.items() if name in environments
+        }
+        recordings = recordings or self.recordings
+        self.environments = tuple(recordings)
+        self.lived = Replay(recordings, Path(self.home.name))
         for table in ("session_events", "auth_events"):
             self.land(data, table, self.some_events(data, table, 10))
         self.take(Build())
@@ -471,24 +469,20 @@ def described(found: dict[str, dict[str, list[Any]]]) -> str:
 
 @pytest.fixture(scope="module")
 def recordings() -> dict[str, Recording]:
-    return record(PROJECT)
+    return record()
 
 
-def drawn_at_most(examples: int, **changes: Any) -> settings:
-    """How histories are drawn."""
+def drawn_at_most(examples: int, *, detecting: bool = False) -> settings:
+    """How histories are drawn; detecting: a failure need not be made small."""
     return settings(
-        settings(
-            max_examples=examples,
-            stateful_step_count=10,
-            deadline=None,
-            derandomize=not EXAMPLES,
-            database=None,
-            report_multiple_bugs=False,
-            print_blob=False,
-            suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate] if DETECTING else [Phase.generate, Phase.shrink],
-        ),
-        **changes,
+        max_examples=examples,
+        stateful_step_count=10,
+        deadline=None,
+        derandomize=not EXAMPLES,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate] if detecting else [Phase.generate, Phase.shrink],
     )
 
 
@@ -512,7 +506,7 @@ def some_history(recordings: dict[str, Recording]) -> list[Step]:
             super().teardown()
 
     machine = type("Machine", (Teller,), {"recordings": recordings})
-    run_state_machine_as_test(machine, settings=drawn_at_most(200, derandomize=True))
+    run_state_machine_as_test(machine, settings=drawn_at_most(200))
 
     def is_fit(history: list[Step]) -> bool:
         environment_builds = [
@@ -536,7 +530,7 @@ def test_a_replay_is_what_dbt_does(
     """The replayed statements are those of dbt over real rows, and so are the marts."""
     complete = set()
     compared = 0
-    for environment, step, executed in drive(some_history, recordings, tmp_path, PROJECT):
+    for environment, step, executed in drive(some_history, recordings, tmp_path):
         if environment in complete:
             for node in recordings[environment].nodes:
                 # of a failed build there is what came before the failure

@@ -202,8 +202,14 @@ class _Run:
         if not _is_unchanged(found):
             _log.warning("%s is still being written and is left for the next run", found.path)
             return None
-        covers = days_named(found.path) or received
-        entry = self.ledger.write(found, "landed", sha256=digest, counts=rows.counts, covers=covers)
+        entry = self.ledger.write(
+            found,
+            "landed",
+            sha256=digest,
+            counts=rows.counts,
+            covers=days_named(found.path) or received,
+            received=received,
+        )
         return self._commit(found, entry, rows.counts, started, redactions=dict(reader.redactions))
 
     def _land_same(self, found: Found, started: float) -> FileResult | None:
@@ -212,16 +218,23 @@ class _Run:
         if not _is_unchanged(found):
             return None
         counts = Counts(lines=twin.lines, duplicates=twin.lines)
-        covers = days_named(found.path)
-        if covers is None and twin.covers_from is not None and twin.covers_to is not None:
-            covers = (twin.covers_from, twin.covers_to)
+        # not what the twin covers: its own name may have said so, and which one lands first must
+        # not tell
+        received = None
+        if twin.received_from is not None and twin.received_to is not None:
+            received = (twin.received_from, twin.received_to)
         if counts.duplicates:
             self.connection.execute(
                 "insert into raw.duplicate_records values (?, ?, ?, ?)",
                 [found.table_name, found.path, counts.duplicates, self.ledger.next_batch],
             )
         entry = self.ledger.write(
-            found, "same_content", sha256=digest, counts=counts, covers=covers
+            found,
+            "same_content",
+            sha256=digest,
+            counts=counts,
+            covers=days_named(found.path) or received,
+            received=received,
         )
         return self._commit(found, entry, counts, started)
 

@@ -42,6 +42,9 @@ BOOKKEEPING = {
         ("rejected", "BIGINT"),
         ("covers_from", "DATE"),
         ("covers_to", "DATE"),
+        # of the records, whatever the path says: what the same content covers under another name
+        ("received_from", "DATE"),
+        ("received_to", "DATE"),
         ("landed_at", "TIMESTAMP"),
         ("run_id", "VARCHAR"),
         # two transactions can never commit the same batch

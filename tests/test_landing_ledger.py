@@ -387,6 +387,20 @@ def test_coverage_is_the_named_day_or_the_received_days(tmp_path):
     ]
 
 
+def test_what_the_same_content_covers_is_not_told_by_the_name_that_landed_first(tmp_path):
+    content = lines([event()])
+    covered = []
+    for names in (("2025-01-05", "copy"), ("copy", "2025-01-05")):
+        warehouse = Warehouse(tmp_path / names[0])
+        for name in names:
+            warehouse.land_one(f"auth_events/{name}.jsonl", content)
+        covered.append(
+            warehouse.rows("select path, covers_from, covers_to from raw.landed_files order by 1")
+        )
+    assert covered[0] == covered[1]
+    assert [row[1].day for row in covered[0]] == [5, 31]
+
+
 def test_duplicates_cover_their_days_too(tmp_path):
     warehouse = Warehouse(tmp_path)
     warehouse.land_one("auth_events/a.jsonl", [event(id="1")])

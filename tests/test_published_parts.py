@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from published import (
@@ -361,7 +362,11 @@ def publish_until_killed(at: Warehouse, number: int, days: list[date], step: int
     publish(at, inputs_at(number))
 
 
-def test_a_publisher_killed_at_any_step_leaves_a_whole_version(at: Warehouse) -> None:
+def test_a_publisher_killed_at_any_step_leaves_a_whole_version(
+    at: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the server imports everything once, with the path of its own that it begins with
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
     days = [NEW_YEAR, NEW_YEAR + timedelta(days=40), NEW_YEAR + timedelta(days=41)]
     context = get_context("forkserver")
     context.set_forkserver_preload(["test_published_parts"])

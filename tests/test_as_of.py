@@ -180,7 +180,7 @@ def batches_of(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[
     return rows
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(BATCHES, st.data())
 def test_batches_noted_as_they_come_are_those_noted_all_at_once(
     tmp_path_factory: pytest.TempPathFactory, batches: list[object], data: st.DataObject

@@ -103,19 +103,55 @@ def read(path: Path) -> Published | None:
     Opens a connection of its own, also while the same file is open elsewhere. Raises
     duckdb.Error when the file is none of DuckDB's.
     """
+    with _reader() as connection:
+        return _read(connection, path)
+
+
+def read_all(folder: Path) -> tuple[dict[Version, datetime], dict[Version, Published], bool]:
+    """All versions of a published folder: when each was published, and what each says.
+
+    The last value is whether every file could be read; 3 ms a version.
+    """
+    moments: dict[Version, datetime] = {}
+    said: dict[Version, Published] = {}
+    is_certain = True
+    with _reader() as connection:
+        for version in snapshots.versions(folder):
+            path = folder / version.file_name
+            # by the file's time where it does not say
+            moments[version] = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(
+                tzinfo=None
+            )
+            try:
+                found = _read(connection, path)
+            except duckdb.Error:
+                is_certain = False
+                continue
+            if found:
+                said[version] = found
+                moments[version] = found.published_at
+    return moments, said, is_certain
+
+
+def _reader() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={**NO_DOWNLOADS, "threads": 1})
+
+
+def _read(connection: duckdb.DuckDBPyConnection, path: Path) -> Published | None:
     version = snapshots.parse_version(path.name)
-    with duckdb.connect(config=NO_DOWNLOADS) as connection:
-        connection.execute(f"attach '{quoted(path)}' as this (read_only)")
-        try:
-            [(logic, warehouse, definitions, moment)] = connection.execute(
-                "select logic, warehouse_id, definitions, published_at from this.published.version"
-            ).fetchall()
-            parts = connection.execute(
-                "select mart, first_date, last_date, path, row_count, byte_count"
-                " from this.published.parts"
-            ).fetchall()
-        except duckdb.CatalogException:
-            return None
+    connection.execute(f"attach '{quoted(path)}' as this (read_only)")
+    try:
+        [(logic, warehouse, definitions, moment)] = connection.execute(
+            "select logic, warehouse_id, definitions, published_at from this.published.version"
+        ).fetchall()
+        parts = connection.execute(
+            "select mart, first_date, last_date, path, row_count, byte_count"
+            " from this.published.parts"
+        ).fetchall()
+    except duckdb.CatalogException:
+        return None
+    finally:
+        connection.execute("detach this")
     listed = tuple(
         Part(mart, Span(first, last), Path(part), rows, size)
         for mart, first, last, part, rows, size in parts
@@ -131,19 +167,6 @@ def read_current(folder: Path) -> Published | None:
     except duckdb.Error:
         # publishing everything anew is the cure
         return None
-
-
-def published_at(path: Path, said: Published | None) -> datetime:
-    """When a version was published, UTC without zone; by its file's time if it does not say."""
-    if said:
-        return said.published_at
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
-
-
-def moments(folder: Path) -> dict[Version, datetime]:
-    """When each version of a published folder was published. Raises duckdb.Error."""
-    paths = {version: folder / version.file_name for version in snapshots.versions(folder)}
-    return {version: published_at(path, read(path)) for version, path in paths.items()}
 
 
 def lacks_parts(folder: Path) -> bool:

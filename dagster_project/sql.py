@@ -80,7 +80,7 @@ def version_as_of(warehouse: Warehouse, environment: str, day: date) -> Path | N
     current = snapshots.current_version(folder)
     if current is None:
         return None
-    moments = contents.moments(folder)
+    moments, _, _ = contents.read_all(folder)
     if version := snapshots.published_by(moments, day, current):
         return folder / version.file_name
     oldest = min(moments)

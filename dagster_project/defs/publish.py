@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
-import duckdb
 
 from dagster_project import builds, catalog, contents, dbt_runner, reporting, snapshots
 from dagster_project.defs.checks import required_gates
@@ -147,20 +146,11 @@ def clean_up(folder: Path, current: snapshots.Version) -> None:
 
     A version that can't be read may list anything: then all parts stay.
     """
-    said: dict[snapshots.Version, contents.Published | None] = {}
-    moments = {}
-    is_certain = True
-    for version in snapshots.versions(folder):
-        path = folder / version.file_name
-        try:
-            said[version] = contents.read(path)
-        except duckdb.Error:
-            is_certain = False
-        moments[version] = contents.published_at(path, said.get(version))
+    moments, said, is_certain = contents.read_all(folder)
     old = snapshots.superfluous(moments, current)
     snapshots.delete(folder, old)
     if is_certain:
-        kept = [book for version, book in said.items() if book and version not in old]
+        kept = [book for version, book in said.items() if version not in old]
         snapshots.delete_parts_but(folder, (part.path for book in kept for part in book.parts))
 
 

@@ -17,7 +17,7 @@ import orjson
 
 from landing.contract import Table
 from landing.devices import device_class
-from landing.fastpath import activity, content_hash, key_hash
+from landing.fastpath import ACTIVITY, content_hash, key_hash
 from landing.reasons import LandingError
 from landing.tabular import quote
 
@@ -48,15 +48,15 @@ class FileRows:
     """(field, JSON type) → (records, first line)."""
 
     def insert_staged(self, origin: int) -> None:
-        """Insert the rows of temporary table `staged`; `origin` + rowid is a row's line."""
+        """Insert the taken rows of temporary table `staged`; `origin` + rowid is a row's line."""
         names = ", ".join(name for name, _ in self.table.columns)
         self.connection.execute(
             f"""
             insert into raw.{self.table.name}
             select
-                {names}, {activity(self.table)} payload, _content_hash, _key_hash,
+                {names}, _activity_date, _is_clock_skewed, null, payload, _key_hash,
                 ?, rowid + {origin}, ?, ?
-            from staged
+            from staged where is_ok
             """,
             [self.path, self.landed_at, self.batch],
         )
@@ -68,6 +68,11 @@ class FileRows:
         extras and _line.
         """
         columns = self.table.columns
+        extras_hash = "md5(extras)"
+        if self.table.family == "entity":
+            family = content_hash(columns, extras_hash)
+        else:
+            family = f"{ACTIVITY}, {extras_hash}"
         typed = ", ".join(
             f"make_timestamp({name}) as {name}" if kind == "TIMESTAMP" else name
             for name, kind in columns
@@ -80,9 +85,8 @@ class FileRows:
             insert into raw.{self.table.name}
             select
                 {", ".join(name for name, _ in columns)},
-                {activity(self.table)}
+                {family},
                 payload,
-                {content_hash(columns, "extras")},
                 {key_hash(self.table.key)},
                 ?, _line, ?, ?
             from (
@@ -248,7 +252,8 @@ class FileRows:
             with candidates as (
                 select
                     if(_batch = {batch}, 'new', 'raw') as origin,
-                    workspace_id, environment, id, received_at, _content_hash, _batch, _line, _file,
+                    workspace_id, environment, id, received_at,
+                    {content_hash(self.table.columns)} as _content_hash, _batch, _line, _file,
                 from raw.{name} where _key_hash in (select _key_hash from met)
                 union all
                 select
@@ -285,14 +290,14 @@ class FileRows:
         )
         displaced = """
             select
-                r._batch, r._line, r._file,
+                r._batch, r._line, r._file, r._content_hash,
                 r._content_hash = winner._content_hash as is_same_content,
             from ranked as r
             join ranked as winner using (workspace_id, environment, id)
             where r.origin = 'raw' and not r.is_winner and winner.is_winner
         """
         lost = """
-            select _batch, _line, _file from ranked
+            select _batch, _line, _file, _content_hash from ranked
             where origin in ('new', 'raw') and is_first_copy and not is_winner
         """
         same = "(t._batch, t._line, t._file) = (r._batch, r._line, r._file)"
@@ -311,7 +316,7 @@ class FileRows:
             insert into raw.id_conflicts
             select
                 {quote(name)}, t.environment, t.workspace_id, t.id, t.occurred_at, t.received_at,
-                t.payload, t._content_hash, t._file, t._line, t._landed_at, {batch},
+                t.payload, r._content_hash, t._file, t._line, t._landed_at, {batch},
             from raw.{name} as t join ({lost}) as r on {same}
             """
         )
@@ -325,7 +330,7 @@ class FileRows:
             insert into raw.superseded_records
             select
                 {quote(name)}, t.environment, t.workspace_id, t.project_id, {columns}, t.id,
-                t.occurred_at, t.received_at, t._activity_date, t.payload, t._content_hash,
+                t.occurred_at, t.received_at, t._activity_date, t.payload, r._content_hash,
                 r.is_same_content, t._file, t._line, t._landed_at, t._batch, {batch},
             from raw.{name} as t join ({displaced}) as r on {same}
             """

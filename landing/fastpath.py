@@ -187,10 +187,10 @@ def stage_sql(
     """Return the query that stages the texts of `lines` (a query of one column, text).
 
     Columns: the table's, _activity_date, _is_clock_skewed, payload (the line), _key_hash, is_ok
-    (taken). Rows that are not ok hold guesses in their columns and have to be replaced by what
-    `examine` says. No window function numbers the lines: it would keep all that follows on one
-    thread. Rows come in the order of the lines as long as nothing here is a join (see
-    `_is_one_of`).
+    (taken), and _extras_hash and _line, which are null. Rows that are not ok hold guesses in their
+    columns and have to be replaced by what `examine` says. No window function numbers the lines:
+    it would keep all that follows on one thread. Rows come in the order of the lines as long as
+    nothing here is a join (see `_is_one_of`).
     """
     fields = table.fields + table.data_fields
     read = ", ".join(f"{_read(table, item)} as read_{item.name}" for item in fields)
@@ -260,5 +260,7 @@ def stage_sql(
             payload,
             {key_hash(table.key)} as _key_hash,
             is_ok,
+            null::varchar as _extras_hash,
+            null::bigint as _line,
         from checked
     """

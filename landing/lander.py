@@ -102,7 +102,7 @@ def land(
                 report.files.append(result)
                 if on_file is not None:
                     on_file(result)
-    for name in ("staged", "met", "ranked"):
+    for name in ("staged", "met", "contested", "ranked"):
         connection.execute(f"drop table if exists temp.{name}")
     return report
 
@@ -270,6 +270,7 @@ class _FileReader:
         try:
             for first_line, query in queries:
                 self._stage(query, first_line)
+                self.rows.insert_staged()
         except duckdb.Error as error:
             raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
         return digest
@@ -279,6 +280,7 @@ class _FileReader:
         if self.table.family != "event" or size < FAST_FROM_BYTES:
             self._examine(self._prefiltered(_lines(part)))
             self._examine_odd(part.odd)
+            self.rows.insert_staged()
             return
         # small buffers, or a slice would be read by one thread
         lines = f"""
@@ -291,6 +293,7 @@ class _FileReader:
         """
         self._stage(lines, part.first_line)
         self._examine_odd(part.odd)
+        self.rows.insert_staged()
 
     def _stage(self, lines: str, first_line: int) -> None:
         """Stage the texts of a query: by SQL where possible, the others one by one."""
@@ -306,23 +309,10 @@ class _FileReader:
             self.examiner.latest_us,
             self.run.rules.prefilter,
         )
-        execute = self.connection.execute
-        execute(f"create or replace temp table staged as {query}")
-        fast, first_row = execute(
-            "select count(*) filter (is_ok), min(rowid) from staged"
-        ).fetchall()[0]
-        origin = first_line - (first_row or 0)  # rows of an open transaction count from 2^55
-        rest = execute(
-            f"""
-            select rowid + {origin}, payload, {self._is_clean("payload")}
-            from staged where not is_ok and trim(payload, chr(32) || chr(9)) <> ''
-            order by rowid
-            """
-        ).fetchall()
-        self.rows.counts.lines += fast
+        self.rows.stage(query, first_line)
+        rest = self.rows.left_over(self._is_clean("payload"))
         if rest:
             self._examine(rest)
-        self.rows.insert_staged(origin)
 
     def _is_clean(self, text: str) -> str:
         """Return SQL: no value rule can match in the text."""

@@ -445,8 +445,8 @@ def test_the_schema_is_made_once_and_holds_the_contracts_columns(tmp_path):
         "action_name",
         "_activity_date",
         "_is_clock_skewed",
+        "_extras_hash",
         "payload",
-        "_content_hash",
         "_key_hash",
         "_file",
         "_line",
@@ -482,7 +482,7 @@ def test_content_hashes_stay_the_same():
     """They are stored for ever: a change would turn every copy into a conflict."""
     connection = duckdb.connect()
     hashed, key = connection.execute(f"""
-        select {content_hash(TABLES["platform_events"].columns, "extras")},
+        select {content_hash(TABLES["platform_events"].columns)},
             {key_hash(("workspace_id", "environment", "id"))}
         from (
             select 'a' as id, 'api.request' as type, timestamp '2025-01-31 10:00:00.5' as
@@ -492,7 +492,7 @@ def test_content_hashes_stay_the_same():
                 null as impersonator_id, false as is_test, 'é' as ip, null as user_agent,
                 'GET' as method, null as route, 200::bigint as status_code,
                 0.1::double as latency_ms, null::boolean as safety_flagged,
-                null as safety_category, null::varchar as extras
+                null as safety_category, null::varchar as _extras_hash
         )
     """).fetchall()[0]
     text = "".join(

@@ -80,8 +80,13 @@ class Row(NamedTuple):
 def write_project(folder: Path) -> None:
     """A dbt project with the measuring parts of the real one."""
     real = yaml.safe_load((DBT / "dbt_project.yml").read_text())
-    kept = ("name", "version", "config-version", "query-comment", "on-run-start", "on-run-end")
+    kept = ("name", "version", "config-version", "query-comment")
+    hooks = {
+        key: [hook for hook in real[key] if "model_costs" in hook]
+        for key in ("on-run-start", "on-run-end")
+    }
     project = {key: real[key] for key in kept} | {
+        **hooks,
         "profile": "duckdb",
         "vars": real["vars"],
         "macro-paths": ["macros"],

@@ -15,8 +15,8 @@ from pathlib import Path
 import duckdb
 
 from landing.contract import TABLES, Table
-from landing.fastpath import activity, key_hash
-from landing.schema import create_raw_schema
+from landing.fastpath import key_hash
+from landing.schema import create_raw_schema, stored_columns
 
 FIRST_DAY = date(2025, 1, 1)
 EVENTS_A_TURN = 20
@@ -283,12 +283,20 @@ def _insert(
             f"select column_name from (describe from {rows})"
         ).fetchall()
     }
+    stored = {name for name, _ in stored_columns(table)}
+    # no clock runs ahead
+    made = {
+        "_activity_date": "occurred_at::date",
+        "_is_clock_skewed": "false",
+        "_content_hash": "''",
+    }
+    derived = "".join(f"{sql} as {name}, " for name, sql in made.items() if name in stored)
     missing = "".join(f"null as {name}, " for name in table.key if name not in own)
     connection.execute(
         f"""
         insert into raw.{table.name} by name
-        select * exclude (day), {activity(table)}
-            '' as payload, '' as _content_hash, {key_hash(table.key)} as _key_hash,
+        select * exclude (day), {derived}
+            '' as payload, {key_hash(table.key)} as _key_hash,
             {path} as _file, 1 as _line, end_of(day) as _landed_at, {batch} as _batch
         from (select {missing} * from {rows}) order by day
         """

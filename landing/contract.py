@@ -13,6 +13,9 @@ from typing import Literal
 
 SEEDS = Path(__file__).resolve().parent.parent / "seeds"
 MAX_LINE_BYTES = 1 << 20
+# occurred_at more than this after received_at: the clock of the source ran ahead, and the record
+# counts for the day on which it was received
+CLOCK_SKEW_MINUTES = 5
 
 Kind = Literal["text", "text_or_integer", "boolean", "integer", "number", "metric", "time"]
 Family = Literal["event", "audit", "entity"]

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from landing.contract import ENVIRONMENTS, Field, Table, matches
+from landing.contract import CLOCK_SKEW_MINUTES, ENVIRONMENTS, Field, Table, matches
 from landing.reasons import Reason
 from landing.secrets import SecretRules
 
 MAX_DEPTH = 64
-CLOCK_SKEW_US = 5 * 60 * 1_000_000
+CLOCK_SKEW_US = CLOCK_SKEW_MINUTES * 60 * 1_000_000
 SEPARATOR = "\x1e"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)

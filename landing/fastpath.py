@@ -23,6 +23,8 @@ TIME = (
     r"(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"
 )
 
+_IS_SKEWED = f"epoch_us(occurred_at) > epoch_us(received_at) + {CLOCK_SKEW_US}"
+
 
 def content_hash(columns: tuple[tuple[str, str], ...], extras: str) -> str:
     """Return SQL of `_content_hash`.
@@ -42,6 +44,19 @@ def content_hash(columns: tuple[tuple[str, str], ...], extras: str) -> str:
 def key_hash(key: tuple[str, ...]) -> str:
     """Return SQL of `_key_hash`: 64 bits of md5, the probe in front of an exact comparison."""
     return f"md5_number_lower(concat_ws(chr(31), {', '.join(key)}))"
+
+
+def activity(table: Table) -> str:
+    """Return SQL of `_activity_date` and `_is_clock_skewed`, with a comma; "" for entities.
+
+    Both over occurred_at and received_at as they are stored (received_at is never null).
+    """
+    if table.family == "entity":
+        return ""
+    return f"""
+        case when {_IS_SKEWED} then received_at else occurred_at end::date as _activity_date,
+        {_IS_SKEWED} as _is_clock_skewed,
+    """
 
 
 def _raw(table: Table, item: Field) -> str:
@@ -115,8 +130,7 @@ def _checks(table: Table, types: tuple[str, ...], latest_us: int) -> list[str]:
         _is_one_of("environment", ENVIRONMENTS),
         *(f"{name} is not null" for name in table.required),
         f"epoch_us(coalesce(received_at, occurred_at)) <= {latest_us}",
-        f"(received_at is null or epoch_us(occurred_at) <= {latest_us} or"
-        f" epoch_us(occurred_at) > epoch_us(received_at) + {CLOCK_SKEW_US})",
+        f"(received_at is null or epoch_us(occurred_at) <= {latest_us} or {_IS_SKEWED})",
         *(_rule(rule) for rule in table.rules),
     ]
     for item in table.fields + table.data_fields:

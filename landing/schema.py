@@ -7,8 +7,13 @@ from collections.abc import Iterable
 
 import duckdb
 
-from landing.contract import TABLES
+from landing.contract import TABLES, Table
 
+ACTIVITY_COLUMNS = (
+    # the UTC day the row counts for: of received_at where the clock of the source ran ahead
+    ("_activity_date", "DATE"),
+    ("_is_clock_skewed", "BOOLEAN"),
+)
 META_COLUMNS = (
     # zstd instead of the default: a third of the bytes, in a third of the time (132 MB of records)
     ("payload", "VARCHAR using compression zstd"),
@@ -80,9 +85,13 @@ BOOKKEEPING = {
         ("user_id", "VARCHAR"),
         ("anonymous_id", "VARCHAR"),
         ("session_id", "VARCHAR"),
+        ("service_id", "VARCHAR"),
+        ("is_test", "BOOLEAN"),
         ("id", "VARCHAR"),
         ("occurred_at", "TIMESTAMP"),
         ("received_at", "TIMESTAMP"),
+        ("_activity_date", "DATE"),
+        ("payload", "VARCHAR"),
         ("_content_hash", "VARCHAR"),
         # whether the copy that took its place says the same and was only received earlier
         ("is_same_content", "BOOLEAN"),
@@ -121,9 +130,15 @@ def column_list(columns: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in columns)
 
 
+def stored_columns(table: Table) -> tuple[tuple[str, str], ...]:
+    """(name, type) of a raw table's columns, in order."""
+    activity = () if table.family == "entity" else ACTIVITY_COLUMNS
+    return table.columns + activity + META_COLUMNS
+
+
 def create_raw_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Create schema `raw` and whatever tables it lacks; changes nothing that exists."""
     connection.execute("create schema if not exists raw")
-    tables = {name: table.columns + META_COLUMNS for name, table in TABLES.items()} | BOOKKEEPING
+    tables = {name: stored_columns(table) for name, table in TABLES.items()} | BOOKKEEPING
     for name, columns in tables.items():
         connection.execute(f"create table if not exists raw.{name} ({column_list(columns)})")

@@ -17,7 +17,7 @@ import orjson
 
 from landing.contract import Table
 from landing.devices import device_class
-from landing.fastpath import content_hash, key_hash
+from landing.fastpath import activity, content_hash, key_hash
 from landing.reasons import LandingError
 from landing.tabular import quote
 
@@ -54,7 +54,8 @@ class FileRows:
             f"""
             insert into raw.{self.table.name}
             select
-                {names}, payload, _content_hash, _key_hash, ?, rowid + {origin}, ?, ?
+                {names}, {activity(self.table)} payload, _content_hash, _key_hash,
+                ?, rowid + {origin}, ?, ?
             from staged
             """,
             [self.path, self.landed_at, self.batch],
@@ -79,6 +80,7 @@ class FileRows:
             insert into raw.{self.table.name}
             select
                 {", ".join(name for name, _ in columns)},
+                {activity(self.table)}
                 payload,
                 {content_hash(columns, "extras")},
                 {key_hash(self.table.key)},
@@ -316,15 +318,15 @@ class FileRows:
         present = {column for column, _ in self.table.columns}
         columns = ", ".join(
             f"t.{name}" if name in present else "null"
-            for name in ("user_id", "anonymous_id", "session_id")
+            for name in ("user_id", "anonymous_id", "session_id", "service_id", "is_test")
         )
         self.connection.execute(
             f"""
             insert into raw.superseded_records
             select
                 {quote(name)}, t.environment, t.workspace_id, t.project_id, {columns}, t.id,
-                t.occurred_at, t.received_at, t._content_hash, r.is_same_content, t._file, t._line,
-                t._landed_at, t._batch, {batch},
+                t.occurred_at, t.received_at, t._activity_date, t.payload, t._content_hash,
+                r.is_same_content, t._file, t._line, t._landed_at, t._batch, {batch},
             from raw.{name} as t join ({displaced}) as r on {same}
             """
         )

@@ -429,6 +429,8 @@ def test_the_schema_is_made_once_and_holds_the_contracts_columns(tmp_path):
         "journey_name",
         "step",
         "action_name",
+        "_activity_date",
+        "_is_clock_skewed",
         "payload",
         "_content_hash",
         "_key_hash",
@@ -437,6 +439,12 @@ def test_the_schema_is_made_once_and_holds_the_contracts_columns(tmp_path):
         "_landed_at",
         "_batch",
     ]
+    days = connection.execute("""
+        select table_name, any_value(data_type) from duckdb_columns()
+        where schema_name = 'raw' and column_name = '_activity_date' group by all order by 1
+    """).fetchall()
+    dated = [name for name, table in TABLES.items() if table.family != "entity"]
+    assert days == [(name, "DATE") for name in sorted([*dated, "superseded_records"])]
     kinds = connection.execute("""
         select distinct data_type from duckdb_columns()
         where schema_name = 'raw' and data_type like 'TIMESTAMP%'

@@ -19,6 +19,7 @@ from tests.landing_cases import Warehouse, audit, entity, event, lines, pack
 
 EVENT_TABLES = [name for name, table in TABLES.items() if table.family == "event"]
 SQL, PYTHON = 0, 1 << 40
+LATER = "2025-02-01T08:00:00Z"
 quick = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -140,6 +141,37 @@ def test_the_sql_path_takes_plain_lines_in_all_tables(tmp_path, monkeypatch):
         assert warehouse.land_one(f"{table}/a.jsonl", [full]).accepted == 1
 
 
+ACTIVITY = [
+    # occurred, received, day, skewed
+    ("2025-01-31T10:00:00Z", None, "2025-01-31", False),
+    ("2025-01-31T00:04:59Z", "2025-01-30T23:59:59Z", "2025-01-31", False),
+    ("2025-01-31T00:04:59.000001Z", "2025-01-30T23:59:59Z", "2025-01-30", True),
+    ("2025-01-31T00:04:59.000001+00:00", "2025-01-31T01:59:59+02:00", "2025-01-30", True),
+    ("2025-01-31T23:59:59.999999Z", "2025-02-01T00:00:00Z", "2025-01-31", False),
+    ("2025-01-31T23:30:00-01:00", "2025-02-01T11:00:00Z", "2025-02-01", False),
+    ("2024-02-29T12:00:00Z", "2025-01-31T00:00:00Z", "2024-02-29", False),
+    ("2099-01-01T00:00:00Z", "2025-01-31T00:00:00Z", "2025-01-31", True),
+    ("1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "1969-12-31", False),
+]
+
+
+@pytest.mark.parametrize("way", [SQL, PYTHON])
+@pytest.mark.parametrize("table", [*EVENT_TABLES, "audit_events"])
+def test_a_record_counts_for_the_day_it_occurred_unless_the_clock_ran_ahead(table, way):
+    sent = []
+    for n, (occurred, received, *_) in enumerate(ACTIVITY):
+        times = {"occurred_at": occurred, "received_at": received}
+        if table == "audit_events":
+            times = {"occurredAt": occurred, "received_at": received}
+            sent.append(audit(id=str(n), **times))
+        else:
+            sent.append(event(table, id=str(n), **times))
+    warehouse = landed([(f"{table}/a.jsonl", lines(sent))], way)
+    assert warehouse.rows(
+        f"select _activity_date::varchar, _is_clock_skewed from raw.{table} order by _line"
+    ) == [(day, is_skewed) for _, _, day, is_skewed in ACTIVITY]
+
+
 @pytest.mark.parametrize("table", EVENT_TABLES)
 def test_the_plan_of_the_sql_path_keeps_the_order_of_lines(table):
     """A join would not; the optimizer makes one of an `in` with a list."""
@@ -253,7 +285,7 @@ def test_ties_between_contents_go_to_the_greater_hash():
 
 def test_received_earlier_but_landed_later_wins_and_is_written_down(tmp_path):
     warehouse = Warehouse(tmp_path)
-    late = event(user_id="late", received_at="2025-01-31T10:00:05Z")
+    late = event(user_id="late", received_at="2025-01-31T10:00:05Z", service_id="svc", is_test=True)
     early = event(user_id="early", received_at="2025-01-31T10:00:02Z")
     assert warehouse.land_one("auth_events/1.jsonl", [late]).accepted == 1
     second = warehouse.land_one("auth_events/2.jsonl", [early])
@@ -265,22 +297,36 @@ def test_received_earlier_but_landed_later_wins_and_is_written_down(tmp_path):
     assert warehouse.rows(
         "select user_id, _superseded_batch, _batch from raw.superseded_records"
     ) == [("late", 1, 2)]
+    ((day, service, is_test, payload),) = warehouse.rows(
+        "select _activity_date::varchar, service_id, is_test, payload from raw.superseded_records"
+    )
+    assert (day, service, is_test) == ("2025-01-31", "svc", True)
+    assert json.loads(payload) == late
 
     # the loser comes again, received before everything: it wins its place back
-    back = event(user_id="late", received_at="2025-01-31T10:00:01Z")
+    back = {**late, "received_at": "2025-01-31T10:00:01Z"}
     third = warehouse.land_one("auth_events/3.jsonl", [back])
     assert (third.accepted, third.duplicates) == (1, 0)
     assert warehouse.rows("select user_id, _batch from raw.auth_events") == [("late", 3)]
     assert warehouse.rows("select _file from raw.id_conflicts") == [("auth_events/2.jsonl",)]
 
     # an earlier copy of the same content is a duplicate, yet sets received_at
-    again = event(user_id="late", received_at="2025-01-31T10:00:00Z")
+    again = {**late, "received_at": "2025-01-31T10:00:00Z"}
     fourth = warehouse.land_one("auth_events/4.jsonl", [again])
     assert (fourth.accepted, fourth.duplicates, fourth.conflicts) == (0, 1, 0)
     assert warehouse.rows("select received_at::varchar, _batch from raw.auth_events") == [
         ("2025-01-31 10:00:00", 4)
     ]
     assert warehouse.rows("select count(*) from raw.superseded_records") == [(3,)]
+
+    # audit records have no service and no test flag
+    first = warehouse.land_one("audit_events/1.jsonl", [audit(id="a", receivedAt=LATER)])
+    assert first.accepted == 1
+    warehouse.land_one("audit_events/2.jsonl", [audit(id="a", version=2)])
+    assert warehouse.rows("""
+        select _activity_date::varchar, service_id, is_test, payload is not null
+        from raw.superseded_records where table_name = 'audit_events'
+    """) == [("2025-01-31", None, None, True)]
 
     # and copies of winner and loser change nothing any more
     fifth = warehouse.land_one("auth_events/5.jsonl", [early, late, back])

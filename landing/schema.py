@@ -91,6 +91,7 @@ BOOKKEEPING = {
         ("occurred_at", "TIMESTAMP"),
         ("received_at", "TIMESTAMP"),
         ("_activity_date", "DATE"),
+        ("_is_clock_skewed", "BOOLEAN"),
         ("payload", "VARCHAR"),
         ("_content_hash", "VARCHAR"),
         # whether the copy that took its place says the same and was only received earlier

@@ -325,8 +325,8 @@ class FileRows:
             insert into raw.superseded_records
             select
                 {quote(name)}, t.environment, t.workspace_id, t.project_id, {columns}, t.id,
-                t.occurred_at, t.received_at, t._activity_date, t.payload, t._content_hash,
-                r.is_same_content, t._file, t._line, t._landed_at, t._batch, {batch},
+                t.occurred_at, t.received_at, t._activity_date, t._is_clock_skewed, t.payload,
+                t._content_hash, r.is_same_content, t._file, t._line, t._landed_at, t._batch, {batch},
             from raw.{name} as t join ({displaced}) as r on {same}
             """
         )

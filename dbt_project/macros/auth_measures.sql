@@ -9,6 +9,7 @@ with
 int_auth_events_resolved as (
     select * from {{ ref('int_auth_events_resolved') }}
     where not is_test and type <> 'logout'
+    {{ and_day_changed('activity_date', 'auth_events') }}
 ),
 
 counted as (

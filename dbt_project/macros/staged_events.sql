@@ -1,11 +1,12 @@
 {#-
     Stages one event table: this environment only, one name a concept, times made sane.
 
-    The filter on environment stands here and in stg_audit_events, and nowhere after: no join,
-    window or count downstream can mix the two environments, because the other one is not there.
+    The filter on environment stands here and in the staging of audit events and of the records that
+    were displaced, and nowhere after: no join, window or count downstream can mix the two
+    environments, because the other one is not there.
 
-    A clock that runs ahead must not move an event into a day that had not begun: occurred_at more
-    than clock_skew_minutes after received_at is clamped to received_at and flagged.
+    A clock that runs ahead must not move an event into a day that had not begun: landing flags an
+    occurred_at that is too far after received_at, and it counts as received_at.
 -#}
 
 {% macro staged_events(table_name, typed_columns=[]) %}
@@ -30,17 +31,13 @@ clamped as (
         api_key_id,
         trace_id,
         impersonator_id,
-        case
-            when occurred_at > received_at + interval '{{ var("clock_skew_minutes") }}' minute
-                then received_at
-            else occurred_at
-        end as occurred_at,
+        case when _is_clock_skewed then received_at else occurred_at end as occurred_at,
+        _activity_date as activity_date,
         received_at,
         user_agent,
         is_test,
         impersonator_id is not null as is_impersonated,
-        occurred_at > received_at + interval '{{ var("clock_skew_minutes") }}' minute
-            as is_clock_skewed,
+        _is_clock_skewed as is_clock_skewed,
         {%- for column in typed_columns %}
         {{ column }},
         {%- endfor %}

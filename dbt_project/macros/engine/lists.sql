@@ -47,3 +47,27 @@
 {% macro spark__list_length(list) -%}
     size({{ list }})
 {%- endmacro %}
+
+{% macro distinct_list(expression) -%}
+    {{ return(adapter.dispatch('distinct_list', 'rollcall')(expression)) }}
+{%- endmacro %}
+
+{% macro default__distinct_list(expression) -%}
+    list_sort(list(distinct {{ expression }}))
+{%- endmacro %}
+
+{% macro spark__distinct_list(expression) -%}
+    sort_array(collect_set({{ expression }}))
+{%- endmacro %}
+
+{% macro rows_of_list(list) -%}
+    {{ return(adapter.dispatch('rows_of_list', 'rollcall')(list)) }}
+{%- endmacro %}
+
+{% macro default__rows_of_list(list) -%}
+    unnest({{ list }})
+{%- endmacro %}
+
+{% macro spark__rows_of_list(list) -%}
+    explode({{ list }})
+{%- endmacro %}

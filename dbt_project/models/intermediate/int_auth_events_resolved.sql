@@ -21,6 +21,7 @@ resolved as (
         stg_auth_events.project_id,
         stg_auth_events.type,
         stg_auth_events.occurred_at,
+        stg_auth_events.activity_date,
         int_users_interned.surviving_user_id as user_id,
         coalesce(int_users_interned.kind = 'human', false)
         and not stg_auth_events.is_impersonated as is_counted_user,

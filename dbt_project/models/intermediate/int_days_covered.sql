@@ -6,9 +6,9 @@
 
 with
 
-int_events_unioned as (
-    select * from {{ ref('int_events_unioned') }}
-    where not is_test
+int_event_days_counted as (
+    select * from {{ ref('int_event_days_counted') }}
+    where real_event_count > 0
 ),
 
 stg_landed_files as (
@@ -25,9 +25,9 @@ stg_landed_files as (
 
 event_days as (
     select
-        cast(min(occurred_at) as date) as first_date,
-        cast(max(occurred_at) as date) as last_date
-    from int_events_unioned
+        min(activity_date) as first_date,
+        max(activity_date) as last_date
+    from int_event_days_counted
 ),
 
 covered_ranges as (

@@ -1,10 +1,13 @@
 -- A type's row of the catalogue: the exact one, else the row of its prefix (`custom.*`, `app.*`).
--- Worked out once for each distinct type, so that no event is matched by by_prefix.
+-- Worked out once for each distinct type, so that no event is matched by prefix; a type once seen
+-- stays, and other rows of the catalogue mean a full refresh.
+{{ config(materialized='incremental', incremental_strategy='append') }}
 
 with
 
 int_events_unioned as (
     select * from {{ ref('int_events_unioned') }}
+    {{ where_landed_since() }}
 ),
 
 event_catalog as (
@@ -12,10 +15,19 @@ event_catalog as (
 ),
 
 distinct_types as (
-    select distinct
+    select
         source_table,
         type
     from int_events_unioned
+    {%- if is_incremental() %}
+    except
+    select
+        source_table,
+        type
+    from {{ this }}
+    {%- else %}
+    group by source_table, type
+    {%- endif %}
 ),
 
 matched as (

@@ -1,14 +1,10 @@
 {#- The common envelope of all event tables but audit_events, whose rows are no activity. -#}
-{%- set event_tables = [
-    'auth_events', 'session_events', 'platform_events', 'membership_events',
-    'webhook_deliveries', 'campaign_events', 'loyalty_events', 'notification_events',
-] %}
 {%- set with_outcome = ['auth_events', 'webhook_deliveries'] %}
 
 with
 
 unioned as (
-    {%- for table_name in event_tables %}
+    {%- for table_name in event_tables() %}
     select
         '{{ table_name }}' as source_table,
         event_id,
@@ -18,6 +14,7 @@ unioned as (
         service_id,
         user_id,
         occurred_at,
+        activity_date,
         received_at,
         {%- if table_name in with_outcome %}
         outcome,

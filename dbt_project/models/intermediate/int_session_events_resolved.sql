@@ -25,6 +25,7 @@ resolved as (
         int_users_interned.user_key,
         int_users_interned.surviving_user_id as user_id,
         stg_session_events.occurred_at,
+        stg_session_events.activity_date,
         stg_session_events.type,
         stg_session_events.type in ('session.ended', 'session.revoked') as is_closing,
         stg_session_events.type = 'journey.completed' as is_journey_completion,
@@ -37,7 +38,8 @@ resolved as (
         stg_session_events.trace_id,
         stg_user_agents.device_class,
         stg_session_events.is_test,
-        stg_session_events.is_impersonated
+        stg_session_events.is_impersonated,
+        stg_session_events._batch
     from stg_session_events
     left join int_users_interned on stg_session_events.user_id = int_users_interned.user_id
     left join stg_user_agents on stg_session_events.user_agent = stg_user_agents.user_agent

@@ -1,11 +1,34 @@
 -- Sessions whose source gives an id: every event of the id belongs to the one session, also after
 -- its end. The first session.ended or session.revoked ends it; a revoke counts only before an end.
 
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_listed',
+    meta={'replaces': {
+        'listed_in': 'int_session_ids_reached',
+        'on': "old.session_number = listed.session_number
+            and old.workspace_id = listed.workspace_id
+            and old.project_id = listed.project_id
+            and old.session_id = listed.session_id",
+    }},
+) }}
+
 with
+
+int_session_ids_reached as (
+    select * from {{ ref('int_session_ids_reached') }}
+),
 
 int_session_events_resolved as (
     select * from {{ ref('int_session_events_resolved') }}
-    where session_id is not null
+    where
+        session_id is not null
+        {%- if is_incremental() %}
+        and activity_date in (select activity_date from int_session_ids_reached)
+        and (workspace_id, project_id, session_id) in (
+            select (workspace_id, project_id, session_id) from int_session_ids_reached
+        )
+        {%- endif %}
 ),
 
 grouped as (
@@ -26,7 +49,8 @@ grouped as (
         count(*) filter (where is_engagement) as engagement_count,
         count(*) filter (where is_journey_completion) as journey_completion_count,
         bool_or(is_test) as is_test,
-        bool_or(is_impersonated) as is_impersonated
+        bool_or(is_impersonated) as is_impersonated,
+        {{ distinct_list('activity_date') }} as activity_dates
     from int_session_events_resolved
     group by workspace_id, project_id, session_id
 ),
@@ -51,6 +75,8 @@ closed as (
     select
         {{ key_of(["'id'", 'grouped.workspace_id', 'grouped.project_id', 'grouped.session_id']) }}
             as session_key,
+        {{ number_of(['grouped.workspace_id', 'grouped.project_id', 'grouped.session_id']) }}
+            as session_number,
         grouped.workspace_id,
         grouped.project_id,
         grouped.session_id,
@@ -77,7 +103,14 @@ closed as (
         revokes_ordered.trace_id as revoke_trace_id,
         grouped.trace_id,
         grouped.is_test,
-        grouped.is_impersonated
+        grouped.is_impersonated,
+        cast(grouped.started_at as date) as started_date,
+        cast(
+            coalesce(least(grouped.first_ended_at, grouped.first_revoked_at), grouped.last_event_at)
+            as date
+        ) as ended_date,
+        cast(grouped.last_event_at as date) as last_event_date,
+        grouped.activity_dates
     from grouped
     left join revokes_ordered
         on

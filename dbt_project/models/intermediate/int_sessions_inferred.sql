@@ -8,23 +8,64 @@
 -- A visitor is a user, or an anonymous id where there is no user; test traffic is a visitor of its
 -- own, so that it can't join or split a session that counts.
 
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_listed',
+    meta={'replaces': {
+        'listed_in': 'int_visits_reached',
+        'on': 'old.visitor_number = listed.visitor_number
+            and old.started_at between listed.from_at and listed.to_at',
+    }},
+) }}
+
 {%- set gap_seconds = var('session_gap_minutes') * 60 %}
 {%- set visitor = ['workspace_id', 'project_id', 'user_key', 'visitor_anonymous_id', 'is_test'] %}
+{%- if is_incremental() %}
+    {#- what lies between two stretches of a visitor is not read: they never meet -#}
+    {%- do visitor.append('from_at') %}
+{%- endif %}
 {%- set totals = ['event', 'action_run', 'engagement', 'journey_completion', 'impersonated'] %}
 
 with
 
-visits as (
+int_session_events_resolved as (
     select
         *,
-        case when user_key is null then anonymous_id end as visitor_anonymous_id,
+        case when user_key is null then anonymous_id end as visitor_anonymous_id
+    from {{ ref('int_session_events_resolved') }}
+    where session_id is null and (user_key is not null or anonymous_id is not null)
+),
+
+int_visits_reached as (
+    select * from {{ ref('int_visits_reached') }}
+),
+
+visits as (
+    select
+        int_session_events_resolved.*,
+        {%- if is_incremental() %}
+        int_visits_reached.from_at,
+        {%- endif %}
         case when is_closing then 0 else 1 end as is_event,
         case when is_action_run then 1 else 0 end as action_runs,
         case when is_engagement then 1 else 0 end as engagements,
         case when is_journey_completion then 1 else 0 end as journey_completions,
         case when is_impersonated and not is_closing then 1 else 0 end as impersonations
-    from {{ ref('int_session_events_resolved') }}
-    where session_id is null and (user_key is not null or anonymous_id is not null)
+    from int_session_events_resolved
+    {%- if is_incremental() %}
+    inner join int_visits_reached
+        on
+            int_session_events_resolved.activity_date = int_visits_reached.activity_date
+            and int_session_events_resolved.workspace_id = int_visits_reached.workspace_id
+            and int_session_events_resolved.project_id = int_visits_reached.project_id
+            and int_session_events_resolved.user_key
+            is not distinct from int_visits_reached.user_key
+            and int_session_events_resolved.visitor_anonymous_id
+            is not distinct from int_visits_reached.visitor_anonymous_id
+            and int_session_events_resolved.is_test = int_visits_reached.is_test
+            and int_session_events_resolved.occurred_at >= int_visits_reached.from_at
+            and int_session_events_resolved.occurred_at <= int_visits_reached.to_at
+    {%- endif %}
 ),
 
 ordered as (
@@ -121,6 +162,10 @@ sessions as (
         position,
         next_position_bound,
         {{ key_of(["'gap'", 'workspace_id', 'project_id', 'event_id']) }} as session_key,
+        {{ number_of([
+            'workspace_id', 'project_id', 'cast(user_key as ' ~ dbt.type_string() ~ ')',
+            'visitor_anonymous_id', 'cast(is_test as ' ~ dbt.type_string() ~ ')',
+        ]) }} as visitor_number,
         user_id,
         anonymous_id,
         occurred_at as started_at,
@@ -162,6 +207,9 @@ found_later as (
             and lacking.user_key is not distinct from ordered.user_key
             and lacking.visitor_anonymous_id is not distinct from ordered.visitor_anonymous_id
             and lacking.is_test = ordered.is_test
+            {%- if is_incremental() %}
+            and lacking.from_at = ordered.from_at
+            {%- endif %}
             and lacking.position < ordered.position
             and lacking.next_position_bound > ordered.position
     where not ordered.is_closing
@@ -190,7 +238,13 @@ described as (
         sessions.revoke_trace_id,
         coalesce(sessions.trace_id, found_later.trace_id) as trace_id,
         sessions.is_test,
-        sessions.impersonated_count > 0 as is_impersonated
+        sessions.impersonated_count > 0 as is_impersonated,
+        sessions.visitor_number,
+        cast(sessions.started_at as date) as started_date,
+        cast(coalesce(sessions.closed_at, sessions.last_event_at) as date) as ended_date,
+        cast(sessions.last_event_at as date) as last_event_date,
+        cast(coalesce(sessions.closed_at, sessions.last_event_at) as date)
+        > cast(sessions.started_at as date) as is_over_midnight
     from sessions
     left join found_later on sessions.session_key = found_later.session_key
 )

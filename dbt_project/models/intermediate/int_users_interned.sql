@@ -1,79 +1,98 @@
--- Every user id that an event or an entity names gets the integer key of the user who survives its
--- merges. Windows and joins run on that integer: on text keys the same work took 6.3 s instead of
--- 1.5 s (43.6M events, 2 cores). The key is private to a build and never reaches a mart.
--- A merge chain is walked until a user who is not merged; who is in a cycle stays unmerged, and a
--- chain that leads into a cycle ends at the first user of that cycle it meets.
+-- Every user id that an event or an entity names gets a number, and the number of the user who
+-- survives its merges as user_key. Windows and joins run on these integers: on text keys the same
+-- work took 6.3 s instead of 1.5 s (43.6M events, 2 cores). A number once given is kept until a full
+-- refresh; it is private to the build and never reaches a mart.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_listed',
+    meta={'replaces': {
+        'listed_in': 'int_users_changed',
+        'on': 'old.user_id = listed.user_id',
+    }},
+) }}
 
-with recursive
+with
 
-stg_users as (
-    select * from {{ ref('stg_users') }}
+int_users_resolved as (
+    select * from {{ ref('int_users_resolved') }}
+),
+
+int_users_changed as (
+    select * from {{ ref('int_users_changed') }}
 ),
 
 int_events_unioned as (
     select * from {{ ref('int_events_unioned') }}
+    {{ where_landed_since() }}
 ),
 
-merges_walked as (
+numbered_before as (
+    {%- if is_incremental() %}
     select
         user_id,
-        merged_into as reached_user_id,
-        {{ list_of(['user_id', 'merged_into']) }} as path,
-        user_id = merged_into as is_repeated
-    from stg_users
-    where merged_into is not null
-    union all
+        user_number
+    from {{ this }}
+    {%- else %}
     select
-        merges_walked.user_id,
-        stg_users.merged_into as reached_user_id,
-        {{ list_with('merges_walked.path', 'stg_users.merged_into') }} as path,
-        {{ list_holds('merges_walked.path', 'stg_users.merged_into') }} as is_repeated
-    from merges_walked
-    inner join stg_users on merges_walked.reached_user_id = stg_users.user_id
-    where stg_users.merged_into is not null and not merges_walked.is_repeated
+        cast(null as {{ dbt.type_string() }}) as user_id,
+        cast(null as integer) as user_number
+    where false
+    {%- endif %}
 ),
 
-longest_walks as (
-    select
-        user_id,
-        {{ latest('reached_user_id', [list_length('path')]) }} as surviving_user_id,
-        {{ latest('is_repeated', [list_length('path')]) }} as is_cycle_met
-    from merges_walked
-    group by user_id
-),
-
-known_user_ids as (
-    select user_id from stg_users
-    union
-    select merged_into as user_id from stg_users
-    where merged_into is not null
+named_users as (
+    select user_id from int_users_resolved
     union
     select user_id from int_events_unioned
     where user_id is not null
+    union
+    -- who is named nowhere any more has still to be told their survivor
+    select user_id from int_users_changed
+    union
+    select former_surviving_user_id as user_id from int_users_changed
 ),
 
-resolved as (
+numbered_now as (
     select
-        known_user_ids.user_id,
-        coalesce(longest_walks.surviving_user_id, known_user_ids.user_id) as surviving_user_id,
-        coalesce(
-            longest_walks.is_cycle_met and longest_walks.surviving_user_id = known_user_ids.user_id,
-            false
-        ) as is_in_merge_cycle
-    from known_user_ids
-    left join longest_walks on known_user_ids.user_id = longest_walks.user_id
+        named_users.user_id,
+        cast(
+            row_number() over (order by named_users.user_id)
+            + (select coalesce(max(numbered_before.user_number), 0) from numbered_before)
+            as integer
+        ) as user_number
+    from named_users
+    left join numbered_before on named_users.user_id = numbered_before.user_id
+    where numbered_before.user_id is null
+),
+
+numbered as (
+    select * from numbered_before
+    union all
+    select * from numbered_now
+),
+
+to_be_written as (
+    select user_id from numbered_now
+    {%- if is_incremental() %}
+    union
+    select user_id from int_users_changed
+    {%- endif %}
 ),
 
 interned as (
     select
-        resolved.user_id,
-        resolved.surviving_user_id,
-        cast(dense_rank() over (order by resolved.surviving_user_id) as integer) as user_key,
-        coalesce(stg_users.kind, 'human') as kind,
-        resolved.user_id <> resolved.surviving_user_id as is_merged,
-        resolved.is_in_merge_cycle
-    from resolved
-    left join stg_users on resolved.surviving_user_id = stg_users.user_id
+        to_be_written.user_id,
+        own.user_number,
+        coalesce(int_users_resolved.surviving_user_id, to_be_written.user_id) as surviving_user_id,
+        survivors.user_number as user_key,
+        coalesce(int_users_resolved.kind, 'human') as kind,
+        coalesce(int_users_resolved.is_merged, false) as is_merged,
+        coalesce(int_users_resolved.is_in_merge_cycle, false) as is_in_merge_cycle
+    from to_be_written
+    left join int_users_resolved on to_be_written.user_id = int_users_resolved.user_id
+    inner join numbered as own on to_be_written.user_id = own.user_id
+    inner join numbered as survivors
+        on coalesce(int_users_resolved.surviving_user_id, to_be_written.user_id) = survivors.user_id
 )
 
 select * from interned

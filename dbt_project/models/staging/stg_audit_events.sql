@@ -22,6 +22,7 @@ renamed as (
         view_interval,
         user_agent,
         occurred_at,
+        _activity_date as activity_date,
         received_at,
         _batch
     from this_environment

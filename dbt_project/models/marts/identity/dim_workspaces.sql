@@ -14,16 +14,16 @@ free_plan as (
     where plan_id = 'free'
 ),
 
-int_events_unioned as (
-    select * from {{ ref('int_events_unioned') }}
-    where not is_test
+int_event_days_counted as (
+    select * from {{ ref('int_event_days_counted') }}
+    where real_event_count > 0
 ),
 
 oldest_events as (
     select
         workspace_id,
-        cast(min(occurred_at) as date) as oldest_event_date
-    from int_events_unioned
+        min(activity_date) as oldest_event_date
+    from int_event_days_counted
     group by workspace_id
 ),
 

@@ -1,3 +1,13 @@
+{{ config(
+    materialized='view',
+    meta={'published_by_day': {
+        'day': 'cast(created_at as date)',
+        'changed_in': 'int_days_changed',
+        'source_table': 'auth_events',
+    }},
+) }}
+-- depends_on: {{ ref('int_days_changed') }}
+
 with
 
 int_auth_events_resolved as (

@@ -1,3 +1,12 @@
+{{ config(
+    materialized='view',
+    meta={'published_by_day': {
+        'day': 'session_date',
+        'changed_in': 'int_session_days_changed',
+    }},
+) }}
+-- depends_on: {{ ref('int_session_days_changed') }}
+
 with
 
 int_sessions_identified as (
@@ -22,6 +31,8 @@ unioned as (
         anonymous_id,
         started_at,
         ended_at,
+        started_date as session_date,
+        ended_date,
         {{ seconds_between('started_at', 'ended_at') }} as duration_seconds,
         cast(event_count as bigint) as event_count,
         cast(action_run_count as bigint) as action_run_count,
@@ -53,7 +64,8 @@ judged as (
         anonymous_id,
         started_at,
         ended_at,
-        cast(started_at as date) as session_date,
+        session_date,
+        ended_date,
         duration_seconds,
         event_count,
         action_run_count,

@@ -1,8 +1,20 @@
 -- Three days of a session are counted apart, each by its own clock: the day it started, each day it
 -- had an event, the day it ended. They are put side by side on a spine of days, so that a day on
 -- which sessions only ended is a row too.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_listed',
+    meta={'replaces': {
+        'listed_in': 'int_session_days_reached',
+        'on': 'old.session_date = listed.activity_date',
+    }},
+) }}
 
 with
+
+int_session_days_reached as (
+    select * from {{ ref('int_session_days_reached') }}
+),
 
 fct_sessions as (
     select * from {{ ref('fct_sessions') }}
@@ -11,7 +23,9 @@ fct_sessions as (
 
 int_session_days_spanned as (
     select * from {{ ref('int_session_days_spanned') }}
-    where not is_test
+    where
+        not is_test
+        {{ and_day_listed('activity_date', 'int_session_days_reached') }}
 ),
 
 int_days_covered as (
@@ -28,6 +42,8 @@ started as (
         median(duration_seconds) as median_duration_seconds,
         percentile_cont(0.95) within group (order by duration_seconds) as p95_duration_seconds
     from fct_sessions
+    where true
+    {{ and_day_listed('session_date', 'int_session_days_reached') }}
     group by workspace_id, project_id, session_date
 ),
 
@@ -45,21 +61,25 @@ ended as (
     select
         workspace_id,
         project_id,
-        cast(ended_at as date) as session_date,
+        ended_date as session_date,
         count(*) as ended_count
     from fct_sessions
-    group by workspace_id, project_id, cast(ended_at as date)
+    where true
+    {{ and_day_listed('ended_date', 'int_session_days_reached') }}
+    group by workspace_id, project_id, ended_date
 ),
 
 revoked as (
     select
         workspace_id,
         project_id,
-        cast(revoked_at as date) as session_date,
+        ended_date as session_date,
         count(*) as revoked_count
     from fct_sessions
-    where is_revoked
-    group by workspace_id, project_id, cast(revoked_at as date)
+    where
+        is_revoked
+        {{ and_day_listed('ended_date', 'int_session_days_reached') }}
+    group by workspace_id, project_id, ended_date
 ),
 
 first_days as (
@@ -67,7 +87,24 @@ first_days as (
         workspace_id,
         project_id,
         min(session_date) as first_date
-    from started
+    from (
+        select
+            workspace_id,
+            project_id,
+            session_date
+        from started
+        {%- if is_incremental() %}
+        union all
+        select
+            workspace_id,
+            project_id,
+            session_date
+        from {{ this }}
+        where
+            started_count > 0
+            and session_date not in (select activity_date from int_session_days_reached)
+        {%- endif %}
+    ) as days_with_starts
     group by workspace_id, project_id
 ),
 
@@ -78,6 +115,8 @@ spine as (
         int_days_covered.activity_date as session_date
     from first_days
     inner join int_days_covered on first_days.first_date <= int_days_covered.activity_date
+    where true
+    {{ and_day_listed('int_days_covered.activity_date', 'int_session_days_reached') }}
 ),
 
 counted as (

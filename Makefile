@@ -58,7 +58,7 @@ $(INSTALLED): requirements.lock .ci/uv.lock
 	@$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	@touch $@
 
-$(BENCH_INSTALLED): benchmarks/requirements.lock $(INSTALLED)
+$(BENCH_INSTALLED): benchmarks/requirements.lock | $(INSTALLED)
 	@echo "Installing the rivals into $(BENCH), once"
 	@rm -rf $(BENCH)
 	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(BENCH) -r benchmarks/requirements.lock

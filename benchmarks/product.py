@@ -90,6 +90,17 @@ def prepare(connection: duckdb.DuckDBPyConnection, steps: Collection[Step], raw:
             connection.execute(f"create table {step.address} as from read_csv('{step.origin}')")
 
 
+    # what the project's on-run-start hook leaves before a first build
+    connection.execute(
+        f"""
+        use warehouse;
+        create schema {ENVIRONMENT}_state;
+        create table {ENVIRONMENT}_state.build as
+        select 0::bigint as built_batch, 0::bigint as checked_batch, 1::bigint as batch;
+        """
+    )
+
+
 def build(connection: duckdb.DuckDBPyConnection, steps: Iterable[Step]) -> None:
     """Make every model, in order."""
     for step in steps:

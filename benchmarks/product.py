@@ -89,7 +89,6 @@ def prepare(connection: duckdb.DuckDBPyConnection, steps: Collection[Step], raw:
         elif step.kind == "seed":
             connection.execute(f"create table {step.address} as from read_csv('{step.origin}')")
 
-
     # what the project's on-run-start hook leaves before a first build
     connection.execute(
         f"""

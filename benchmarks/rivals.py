@@ -172,7 +172,9 @@ class ClickHouse:
         from chdb import session  # noqa: PLC0415 - a rival's package, in the rival's process alone
 
         self._session: Any = session.Session()
-        self.execute(f"set max_threads = {THREADS}")
+        self.execute(f"set max_threads = {THREADS}, session_timezone = 'UTC'")
+        # comparisons of LowCardinality text come out as LowCardinality numbers
+        self.execute("set allow_suspicious_low_cardinality_types = 1")
 
     def execute(self, query: str) -> str:
         """Run one statement; returns its rows as CSV."""

@@ -277,8 +277,8 @@ def _chdb(clickhouse: ClickHouse, events: Events) -> None:
         select workspace_id, project_id, '' as session_id, user_id, part[1].1 as started_at,
             if(bitAnd(part[-1].3, 3) > 0, part[-1].1,
                 arrayMax(event -> event.1, part)) as ended_at,
-            length(part) - (bitAnd(part[-1].3, 3) > 0) as event_count,
-            arrayCount(event -> bitTest(event.3, 2), part) as action_run_count,
+            toUInt64(length(part) - (bitAnd(part[-1].3, 3) > 0)) as event_count,
+            toUInt64(arrayCount(event -> bitTest(event.3, 2), part)) as action_run_count,
             part[1].4 as device_class,
             (ended_at - started_at > 10000000
                 or arrayCount(event -> bitTest(event.3, 4), part) >= 2

@@ -8,11 +8,15 @@ PORT ?= 3000
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# the rivals' packages, which nothing but the benchmarks needs
+BENCH := .venv-bench
+BENCH_INSTALLED := $(BENCH)/.installed
 # What `make sql` runs, and where; passed through the environment, so that quotes survive.
 export QUERY ENVIRONMENT BUILD AS_OF
+export ONLY RUNS EVENTS OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui sql demo clean
+.PHONY: help run test ui sql demo bench clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +42,9 @@ demo: $(INSTALLED) ## demo extracts in the folder OUT=…
 	@test -n "$(OUT)" || { echo "make demo: name a folder: make demo OUT=folder" >&2; exit 2; }
 	@$(BIN)/python -m simulator --out "$(OUT)"
 
+bench: $(INSTALLED) $(BENCH_INSTALLED) ## ours beside floors and rivals (ONLY=windows,sessions RUNS=5 EVENTS=… OUT=folder)
+	@PYTHONPATH=$(CURDIR)/$(BENCH) $(BIN)/python -m benchmarks
+
 clean: ## remove caches; data under ROLLCALL_HOME stays
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis dbt_project/target dbt_project/logs logs
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
@@ -49,4 +56,10 @@ $(INSTALLED): requirements.lock .ci/uv.lock
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .ci/uv.lock
 	@$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
+	@touch $@
+
+$(BENCH_INSTALLED): benchmarks/requirements.lock | $(INSTALLED)
+	@echo "Installing the rivals into $(BENCH), once"
+	@rm -rf $(BENCH)
+	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(BENCH) -r benchmarks/requirements.lock
 	@touch $@

@@ -50,7 +50,7 @@ class Size:
 class Measurement:
     """Ours beside a rival or a floor: one figure a run in `unit`, run i of both as one pair.
 
-    Beside a rival the ratio is theirs ÷ ours and holds from `target` up ("ahead by 2 ×"). Beside a
+    Beside a rival the ratio is theirs ÷ ours and holds from `target` up. Beside a
     floor (`is_floor`: the least that any solution must do) it is ours ÷ floor and holds up to
     `target`.
     """

@@ -252,7 +252,7 @@ def _correct(connection: duckdb.DuckDBPyConnection, now: datetime) -> int:
 
 
 def _active_users(months: str) -> str:
-    """A query of (workspace_id, month_start_date, user_id): who was active, as known at the seal."""
+    """A query of (workspace_id, month_start_date, user_id): the active, as known at the seal."""
     return f"""
         select distinct
             users.workspace_id,

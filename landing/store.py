@@ -362,7 +362,8 @@ class FileRows:
             select
                 {quote(name)}, t.environment, t.workspace_id, t.project_id, {columns}, t.id,
                 t.occurred_at, t.received_at, t._activity_date, t._is_clock_skewed, t.payload,
-                r._content_hash, r.is_same_content, t._file, t._line, t._landed_at, t._batch, {batch},
+                r._content_hash, r.is_same_content, t._file, t._line, t._landed_at, t._batch,
+                {batch},
             from met as t join ({displaced}) as r on {same}
             """
         )

@@ -38,6 +38,8 @@ LOOKS = {
     duckdb.StatementType.EXPLAIN,
     duckdb.StatementType.PRAGMA,
 }
+TEMPORARY = re.compile(r"(__dbt_tmp)\d+")
+"""Names of temporary tables, which hold the time of the build."""
 COMMENT = re.compile(r"^\s*/\* (\{.*?\}) \*/\s*", re.DOTALL)
 
 
@@ -70,7 +72,7 @@ def listening(fail_at: str | None = None) -> Iterator[list[Executed]]:
     def execute(self: Any, sql: str, bindings: Any = None) -> Any:
         comment = COMMENT.match(sql)
         node = json.loads(comment[1]).get("node_id", "") if comment else None
-        bare = COMMENT.sub("", sql).strip()
+        bare = TEMPORARY.sub(r"\1", COMMENT.sub("", sql).strip())
         if fail_at is not None and node == fail_at:
             raise duckdb.Error(f"{fail_at} was made to fail")
         found = None if bindings is None else list(bindings)

@@ -39,6 +39,7 @@ from tests.histories import (
     Record,
     Recording,
     Replay,
+    Seal,
     Step,
     differences,
     drive,
@@ -358,10 +359,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     def carry_out(self, step: Step) -> None:
         assert self.lived is not None
-        if isinstance(step, Build):
-            self.lived.build(step)
-        else:
-            self.lived.land(step)
+        self.lived.take(step)
 
     def land(self, data: st.DataObject, table: str, records: list[Record]) -> None:
         """Land records as one file: its name says when it sorts, and may say what it covers."""
@@ -444,6 +442,11 @@ class AnyHistory(RuleBasedStateMachine):
     @rule()
     def it_is_built_completely(self) -> None:
         self.take(Build())
+
+    @precondition(lambda self: self.history and isinstance(self.history[-1], Build))
+    @rule()
+    def closed_months_are_sealed(self) -> None:
+        self.take(Seal())
 
     def teardown(self) -> None:
         try:

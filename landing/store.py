@@ -151,7 +151,6 @@ class FileRows:
             where _key_hash in (select _key_hash from staged where is_ok)
             union all
             select _key_hash, null from staged where is_ok group by _key_hash having count(*) > 1
-            {"union all select _key_hash, null from contested" if self._is_contested else ""}
             """
         )
         met = [
@@ -264,10 +263,14 @@ class FileRows:
         """
 
     def _is_in_met_batches(self) -> str:
-        """SQL on a raw table's rows that prunes all that landed with none of the rows met."""
-        if len(self._met_batches) > MAX_LISTED:
-            return f"_batch between {min(self._met_batches)} and {max(self._met_batches)}"
-        return f"_batch in ({', '.join(map(str, sorted(self._met_batches))) or 'null'})"
+        """SQL on a raw table's rows that prunes all that landed with none of the rows met.
+
+        This batch counts too: a later slice may have brought, alone, what waits already.
+        """
+        batches = sorted({*self._met_batches, self.batch})
+        if len(batches) > MAX_LISTED:
+            return f"_batch between {batches[0]} and {batches[-1]}"
+        return f"_batch in ({', '.join(map(str, batches))})"
 
     def _settle_versions(self) -> None:
         """Entities: every content of a key is a version; copies are left out."""

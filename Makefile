@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/.installed
 BENCH := .venv-bench
 BENCH_INSTALLED := $(BENCH)/.installed
 # What `make sql` runs, and where; passed through the environment, so that quotes survive.
-export QUERY ENVIRONMENT BUILD
+export QUERY ENVIRONMENT BUILD AS_OF
 export ONLY RUNS EVENTS OUT
 
 .DEFAULT_GOAL := help
@@ -35,7 +35,7 @@ test: $(INSTALLED) ## linters, types and tests
 ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)
 	@$(BIN)/python -m dagster_project.ui --port $(PORT)
 
-sql: $(INSTALLED) ## a prompt on what is published, or QUERY="…" (ENVIRONMENT=sandbox, BUILD=1)
+sql: $(INSTALLED) ## a prompt on what is published, or QUERY="…" (ENVIRONMENT=sandbox, AS_OF=2025-01-31, BUILD=1)
 	@$(BIN)/python -m dagster_project.sql
 
 demo: $(INSTALLED) ## demo extracts in the folder OUT=…

@@ -7,8 +7,11 @@ from a verdict (defs/checks.py, builds.py).
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import duckdb
+
+from dagster_project.parts import DailyMart
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,17 @@ def compare_staged_with_raw(
     """Staging of an environment holds the accepted events of that environment, no more, no fewer.
 
     Ids are compared as a count and a sum of hashes, which no order disturbs: one pass, where two
-    anti-joins of 40 million ids would spill. No third environment may exist in raw.
+    anti-joins of 40 million ids would spill. No third environment may exist in raw. Looks at what
+    landed since everything was last well: a row that stands is not written again.
     """
     findings = []
+    since = f"_batch > (select checked_batch from {environment}_state.build)"
     for table in tables:
         staged, staged_sum = connection.execute(
             f"""
             select count(*), sum(hash(workspace_id, event_id)::hugeint)
             from {environment}_staging.stg_{table}
+            where {since}
             """
         ).fetchall()[0]
         raw, raw_sum, unknown = connection.execute(
@@ -98,6 +104,7 @@ def compare_staged_with_raw(
                     environment is null or environment not in ('production', 'sandbox')
                 )
             from raw.{table}
+            where {since}
             """,
             {"environment": environment},
         ).fetchall()[0]
@@ -108,23 +115,39 @@ def compare_staged_with_raw(
 
 
 def find_strangers(
-    connection: duckdb.DuckDBPyConnection, environment: str, marts: Iterable[str]
+    connection: duckdb.DuckDBPyConnection,
+    environment: str,
+    marts: Iterable[str],
+    by_day: Mapping[str, DailyMart] = MappingProxyType({}),
 ) -> list[Finding]:
     """Every row of every mart belongs to the environment whose mart it is.
 
-    The marts have to be attached as <environment>_marts.
+    The marts have to be attached as <environment>_marts. Of a mart that is published by day the
+    days are looked at that changed since everything was last well.
     """
     findings = []
     for mart in marts:
+        condition = _not_checked(by_day[mart], environment) if mart in by_day else "true"
         rows, strangers = connection.execute(
             f"""
             select count(*), count(*) filter (environment is distinct from ?)
             from {environment}_marts.{environment}.{mart}
+            where {condition}
             """,
             [environment],
         ).fetchall()[0]
         findings.append(Finding(mart, strangers == 0, {"rows": rows, "strangers": strangers}))
     return findings
+
+
+def _not_checked(mart: DailyMart, environment: str) -> str:
+    table = f"and source_table = '{mart.source_table}'" if mart.source_table else ""
+    return f"""
+        {mart.day} in (
+            select activity_date from {environment}_intermediate.{mart.changed_in}
+            where _batch > (select checked_batch from {environment}_state.build) {table}
+        )
+    """
 
 
 def _counts(

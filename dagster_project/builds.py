@@ -28,18 +28,20 @@ class Inputs:
     """What the marts of one environment are a function of; equal inputs give equal marts.
 
     `warehouse` tells one build file from another, `batch` is the newest landing batch, `code` the
-    fingerprint of the dbt project and seeds, `logic` that of the part which decides rows.
+    fingerprint of the dbt project and seeds, `logic` that of the part which decides rows, `seals`
+    how many seals and corrections of months there are.
     """
 
     warehouse: str
     batch: int
     code: str
     logic: str
+    seals: int = 0
 
     @property
     def digest(self) -> str:
         """12 hex digits that name these inputs in the name of a published file."""
-        text = f"{self.warehouse} {self.batch} {self.code}"
+        text = f"{self.warehouse} {self.batch} {self.code} {self.seals}"
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -146,14 +148,15 @@ def create_bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
 def read_inputs(connection: duckdb.DuckDBPyConnection) -> Inputs:
     """Inputs as they are now: what has landed and the code on disk."""
     create_bookkeeping(connection)
-    warehouse, batch = connection.execute(
+    warehouse, batch, seals = connection.execute(
         """
         select
             (select warehouse_id from orchestration.warehouse),
-            (select coalesce(max(_batch), 0) from raw.landed_files)
+            (select coalesce(max(_batch), 0) from raw.landed_files),
+            (select count(*) from raw.mau_seals) + (select count(*) from raw.mau_corrections)
         """
     ).fetchall()[0]
-    return Inputs(warehouse, batch, *fingerprints())
+    return Inputs(warehouse, batch, *fingerprints(), seals)
 
 
 def read_build(connection: duckdb.DuckDBPyConnection, environment: str) -> Build | None:
@@ -196,6 +199,15 @@ def end_build(
         """,
         [status, status, inputs.logic, environment],
     )
+
+
+def note_all_is_well(connection: duckdb.DuckDBPyConnection, environment: str) -> None:
+    """Tests and audits look from here on at what changes from here on.
+
+    To be called when what was built has passed all of them and is published. The row is the dbt
+    project's: see macros/build_state.sql.
+    """
+    connection.execute(f"update {environment}_state.build set checked_batch = built_batch")
 
 
 def note_gates(

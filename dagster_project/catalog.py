@@ -31,6 +31,17 @@ def marts(manifest: Manifest, environment: str) -> list[str]:
     )
 
 
+def key_columns(manifest: Manifest, unique_id: str) -> list[str]:
+    """The key of a model, as its test key_is_unique names it; empty without that test."""
+    for node in manifest["nodes"].values():
+        if node["resource_type"] != "test" or node.get("attached_node") != unique_id:
+            continue
+        test = node.get("test_metadata") or {}
+        if test.get("name") == "key_is_unique":
+            return list(test["kwargs"]["columns"])
+    return []
+
+
 def staged_event_tables(manifest: Manifest) -> list[str]:
     """Raw tables of events, of which staging keeps one row each; sorted.
 

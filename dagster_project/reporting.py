@@ -189,9 +189,10 @@ def read_landing(connection: duckdb.DuckDBPyConnection, run_id: str) -> Landing:
 
 
 def count_rows(connection: duckdb.DuckDBPyConnection, schema: str) -> dict[str, int]:
-    """Rows of each table of a schema, by name."""
+    """Rows of each table and view of a schema, by name."""
     tables = connection.execute(
-        "select table_name from information_schema.tables where table_schema = ? order by all",
+        "select table_name from information_schema.tables"
+        " where table_schema = ? and table_catalog = current_database() order by all",
         [schema],
     ).fetchall()
     query = 'select count(*) from "{}"."{}"'

@@ -1,22 +1,26 @@
 """Published versions: names, the copy, the switch of the pointer, what is kept.
 
 Belongs here: file operations on published/<environment>/. Does not belong here: whether to
-publish (builds.py), what is inside a file (dbt_project/).
+publish (builds.py), what is inside a file (contents.py), which parts are written (parts.py).
 
-A reader opens `latest.duckdb`, a symlink. A version is written under a temporary name, flushed,
-renamed, and only then the symlink is replaced by one rename: a reader sees the old version or the
-new one, whole, at any moment, also when the writer is killed between two lines of this file.
+A reader opens `latest.duckdb`, a symlink. The parts of a version are flushed before the version
+lists them; a version is written under a temporary name, flushed, renamed, and only then the
+symlink is replaced by one rename; what no kept version needs is deleted last. So a reader sees the
+old version or the new one, whole, at any moment, also when the writer is killed between two lines.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
-# Old versions live on for readers that resolved the pointer just before a switch.
+# Old versions live on for readers that resolved the pointer just before a switch,
 VERSIONS_KEPT = 3
+# and the last of a day to answer what was published then.
+DAYS_KEPT = 30
 
 # Begins with a letter and holds no hyphen: DuckDB takes the catalog's name from the file's.
 _NAME = re.compile(r"v(\d{6,})_b(\d+)_([0-9a-f]{12})\.duckdb")
@@ -59,14 +63,27 @@ def next_version(existing: Iterable[Version], batch: int, digest: str) -> Versio
     return Version(max((version.number for version in existing), default=0) + 1, batch, digest)
 
 
-def superfluous(existing: Iterable[Version], current: Version) -> list[Version]:
-    """What to delete: all but the newest VERSIONS_KEPT up to the current one.
+def superfluous(published: Mapping[Version, datetime], current: Version) -> list[Version]:
+    """What to delete, given when each version was published (UTC); oldest first.
 
-    A number above the current one belongs to a writer that was killed before its switch.
+    Kept are, up to the current one, the newest VERSIONS_KEPT, and the last of each day of the
+    newest DAYS_KEPT days that have one. A number above the current one belongs to a writer that
+    was killed before its switch.
     """
-    numbered = sorted(existing)
-    kept = [version for version in numbered if version <= current][-VERSIONS_KEPT:]
-    return [version for version in numbered if version not in kept]
+    numbered = sorted(version for version in published if version <= current)
+    last_of_day = {published[version].date(): version for version in numbered}
+    days = sorted(last_of_day)[-DAYS_KEPT:]
+    kept = {*numbered[-VERSIONS_KEPT:], *(last_of_day[day] for day in days)}
+    return [version for version in sorted(published) if version not in kept]
+
+
+def published_by(
+    published: Mapping[Version, datetime], day: date, current: Version
+) -> Version | None:
+    """The newest version published at or before the end of a UTC day, or None."""
+    end = datetime.combine(day, datetime.min.time()) + timedelta(days=1)
+    known = (v for v, moment in published.items() if v <= current and moment < end)
+    return max(known, default=None)
 
 
 def write_candidate(source: Path, folder: Path, version: Version) -> Path:
@@ -77,18 +94,36 @@ def write_candidate(source: Path, folder: Path, version: Version) -> Path:
 
 
 def switch(candidate: Path, folder: Path, version: Version) -> Path:
-    """Give the candidate its name, point `latest.duckdb` to it, delete old versions."""
+    """Give the flushed candidate its name and point `latest.duckdb` to it."""
     final = folder / version.file_name
     candidate.replace(final)
-    flush_folder(folder)
+    flush(folder)
     pointer = folder / ".latest.tmp"
     pointer.unlink(missing_ok=True)
     pointer.symlink_to(version.file_name)
     pointer.replace(folder / "latest.duckdb")
-    flush_folder(folder)
-    for old in superfluous(versions(folder), version):
-        (folder / old.file_name).unlink(missing_ok=True)
+    flush(folder)
     return final
+
+
+def delete(folder: Path, old: Iterable[Version]) -> None:
+    """Delete version files; not their parts."""
+    for version in old:
+        (folder / version.file_name).unlink(missing_ok=True)
+
+
+def delete_parts_but(folder: Path, listed: Iterable[Path]) -> list[Path]:
+    """Delete every file among the parts that is not listed, by name and mart; returns them."""
+    names = {(path.parent.name, path.name) for path in listed}
+    deleted = []
+    for path in sorted(folder.glob("parts/*/*")):
+        if (path.parent.name, path.name) not in names:
+            path.unlink()
+            deleted.append(path)
+    for mart in folder.glob("parts/*"):
+        if not any(mart.iterdir()):
+            mart.rmdir()
+    return deleted
 
 
 def copy_bytes(source: Path, target: Path) -> None:
@@ -111,9 +146,9 @@ def copy_bytes(source: Path, target: Path) -> None:
         os.fsync(writer.fileno())
 
 
-def flush_folder(folder: Path) -> None:
-    """Make renames in a folder last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def flush(path: Path) -> None:
+    """Make a file's bytes, or the renames in a folder, last through a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

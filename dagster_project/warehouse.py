@@ -7,6 +7,7 @@ files land (landing/), Dagster (defs/).
 
 import json
 import os
+import re
 import threading
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -197,7 +198,7 @@ class Warehouse:
             try:
                 for environment in marts:
                     connection.execute(
-                        f"attach '{_quoted(self.marts_file(environment))}'"
+                        f"attach '{quoted(self.marts_file(environment))}'"
                         f" as {environment}_marts (read_only)"
                     )
                 yield connection
@@ -230,7 +231,7 @@ class Warehouse:
             connection = self._open(None)
             try:
                 connection.execute(
-                    f"attach '{_quoted(self.marts_file(environment))}' as {environment}_marts"
+                    f"attach '{quoted(self.marts_file(environment))}' as {environment}_marts"
                 )
                 connection.execute(f"use {environment}_marts")
                 yield connection
@@ -238,9 +239,12 @@ class Warehouse:
                 connection.close()
 
     @contextmanager
-    def connect_published(self, environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect_published(
+        self, environment: str, as_of: Path | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Open the newest published version: read-only, nothing else within reach.
 
+        `as_of`: an older version to attach beside it, see `open_locked_down`.
         The pointer is resolved first: within one process DuckDB knows an open file by its name
         and would hand out the version it opened under that name before.
         Raises NothingPublishedError.
@@ -250,7 +254,7 @@ class Warehouse:
             raise NothingPublishedError(
                 f"nothing is published for {environment} in {self.home}: run `make run` first"
             )
-        with open_locked_down(version) as connection:
+        with open_locked_down(version, as_of) as connection:
             yield connection
 
     def published_version(self, environment: str) -> Path | None:
@@ -307,23 +311,78 @@ class Warehouse:
             if log.exists() and log.stat().st_size:
                 found.append(f"{file.name} was not closed: DuckDB replays its log")
         for environment in ENVIRONMENTS:
-            for path in self.published_folder(environment).glob(".*.tmp"):
+            folder = self.published_folder(environment)
+            unfinished = [*folder.glob(".*.tmp*"), *folder.glob("parts/*/.*.tmp*")]
+            for path in unfinished:
                 path.unlink()
+            if unfinished:
                 found.append(f"an unfinished copy of the {environment} marts: removed")
         return found
 
 
 @contextmanager
-def open_locked_down(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open one database file read-only with file access, network and settings shut off."""
-    settings = {**NO_DOWNLOADS, "enable_external_access": False}
-    connection = duckdb.connect(str(path), read_only=True, config=settings)
+def open_locked_down(path: Path, as_of: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open one published file read-only with file access, network and settings shut off.
+
+    Within reach remain the parts that the file lists. `as_of`: an older version, attached
+    as database `as_of` with its parts.
+
+    What may be read by path may be written by `copy … to` with use_tmp_file off: DuckDB knows no
+    difference. Therefore single files are allowed and no folder (a folder let a `copy` replace a
+    part in its ordinary way), parts have no write permission, and who runs statements of
+    strangers asks `only_reads` first.
+    """
+    connection = duckdb.connect(str(path), read_only=True, config=NO_DOWNLOADS)
     try:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.execute("set lock_configuration = true")
+        # two connections of one process to one file share their settings, locked by the first
+        if not connection.execute("select current_setting('lock_configuration')").fetchall()[0][0]:
+            connection.execute("set TimeZone = 'UTC'")
+            [(catalog,)] = connection.execute("select current_database()").fetchall()
+            allowed = _listed_parts(connection, catalog)
+            if as_of:
+                connection.execute(f"attach '{quoted(as_of)}' as as_of (read_only)")
+                allowed += _listed_parts(connection, "as_of")
+            listed = ", ".join(f"'{quoted(part)}'" for part in allowed)
+            connection.execute(f"set allowed_paths = [{listed}]")
+            connection.execute("set enable_external_access = false")
+            connection.execute("set lock_configuration = true")
         yield connection
     finally:
         connection.close()
+
+
+def _listed_parts(connection: duckdb.DuckDBPyConnection, catalog: str) -> list[Path]:
+    exists = connection.execute(
+        "select 1 from duckdb_tables()"
+        " where (database_name, schema_name, table_name) = (?, 'published', 'parts')",
+        [catalog],
+    ).fetchall()
+    if not exists:
+        return []
+    query = f'select path from "{catalog}".published.parts'
+    return [Path(path) for (path,) in connection.execute(query).fetchall()]
+
+
+_HARMLESS = {
+    duckdb.StatementType.SELECT,
+    duckdb.StatementType.SET,
+    duckdb.StatementType.CREATE,
+    duckdb.StatementType.CALL,
+    duckdb.StatementType.PRAGMA,
+}
+# EXPLAIN ANALYZE runs what it explains, and a COPY of a PIVOT is several statements: their words
+# are looked at
+_COMPOUND = {duckdb.StatementType.EXPLAIN, duckdb.StatementType.MULTI}
+_WRITING_WORDS = re.compile(r"\b(copy|export|attach|prepare|execute)\b", re.IGNORECASE)
+
+
+def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> bool:
+    """Whether no statement of a text can write a file. Raises duckdb.ParserException."""
+    return all(
+        statement.type in _HARMLESS
+        or (statement.type in _COMPOUND and not _WRITING_WORDS.search(statement.query))
+        for statement in connection.extract_statements(query)
+    )
 
 
 _connection_gate = threading.Lock()
@@ -383,5 +442,6 @@ def _describe(holder: Mapping[str, str]) -> str:
     return f"process {holder.get('pid')}, {holder.get('purpose')}, since {holder.get('since')}"
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """A path as the inside of a string in SQL."""
     return str(path).replace("'", "''")

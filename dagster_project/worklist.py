@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from dagster_project import builds, snapshots
+from dagster_project import builds, contents, snapshots
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse, WarehouseBusyError
 from landing import Reason, discover
 
@@ -58,6 +58,8 @@ def is_idle(at: Warehouse) -> bool:
     except (WarehouseBusyError, duckdb.CatalogException):
         return False
     if not landed.issuperset(files_at_rest(at.landing)):
+        return False
+    if any(contents.lacks_parts(at.published_folder(name)) for name in ENVIRONMENTS):
         return False
     return all_built(at, inputs)
 

@@ -102,7 +102,7 @@ def land(
                 report.files.append(result)
                 if on_file is not None:
                     on_file(result)
-    for name in ("staged", "met", "ranked"):
+    for name in ("staged", "met", "contested", "ranked"):
         connection.execute(f"drop table if exists temp.{name}")
     return report
 
@@ -202,8 +202,14 @@ class _Run:
         if not _is_unchanged(found):
             _log.warning("%s is still being written and is left for the next run", found.path)
             return None
-        covers = days_named(found.path) or received
-        entry = self.ledger.write(found, "landed", sha256=digest, counts=rows.counts, covers=covers)
+        entry = self.ledger.write(
+            found,
+            "landed",
+            sha256=digest,
+            counts=rows.counts,
+            covers=days_named(found.path) or received,
+            received=received,
+        )
         return self._commit(found, entry, rows.counts, started, redactions=dict(reader.redactions))
 
     def _land_same(self, found: Found, started: float) -> FileResult | None:
@@ -212,16 +218,23 @@ class _Run:
         if not _is_unchanged(found):
             return None
         counts = Counts(lines=twin.lines, duplicates=twin.lines)
-        covers = days_named(found.path)
-        if covers is None and twin.covers_from is not None and twin.covers_to is not None:
-            covers = (twin.covers_from, twin.covers_to)
+        # not what the twin covers: its own name may have said so, and which one lands first must
+        # not tell
+        received = None
+        if twin.received_from is not None and twin.received_to is not None:
+            received = (twin.received_from, twin.received_to)
         if counts.duplicates:
             self.connection.execute(
                 "insert into raw.duplicate_records values (?, ?, ?, ?)",
                 [found.table_name, found.path, counts.duplicates, self.ledger.next_batch],
             )
         entry = self.ledger.write(
-            found, "same_content", sha256=digest, counts=counts, covers=covers
+            found,
+            "same_content",
+            sha256=digest,
+            counts=counts,
+            covers=days_named(found.path) or received,
+            received=received,
         )
         return self._commit(found, entry, counts, started)
 
@@ -270,6 +283,7 @@ class _FileReader:
         try:
             for first_line, query in queries:
                 self._stage(query, first_line)
+                self.rows.insert_staged()
         except duckdb.Error as error:
             raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
         return digest
@@ -279,6 +293,7 @@ class _FileReader:
         if self.table.family != "event" or size < FAST_FROM_BYTES:
             self._examine(self._prefiltered(_lines(part)))
             self._examine_odd(part.odd)
+            self.rows.insert_staged()
             return
         # small buffers, or a slice would be read by one thread
         lines = f"""
@@ -291,6 +306,7 @@ class _FileReader:
         """
         self._stage(lines, part.first_line)
         self._examine_odd(part.odd)
+        self.rows.insert_staged()
 
     def _stage(self, lines: str, first_line: int) -> None:
         """Stage the texts of a query: by SQL where possible, the others one by one."""
@@ -306,33 +322,19 @@ class _FileReader:
             self.examiner.latest_us,
             self.run.rules.prefilter,
         )
-        execute = self.connection.execute
-        execute(f"create or replace temp table staged as {query}")
-        staged, first_row = execute("select count(*), min(rowid) from staged").fetchall()[0]
-        origin = first_line - (first_row or 0)  # rows of an open transaction count from 2^55
-        rest = execute(
-            f"""
-            select rowid + {origin}, payload, is_clean
-            from staged where not is_ok and trim(payload, chr(32) || chr(9)) <> ''
-            order by rowid
-            """
-        ).fetchall()
-        (fast,) = execute("select count(*) from staged where is_ok").fetchall()[0]
-        self.rows.counts.lines += fast
-        if fast < staged:
-            execute("delete from staged where not is_ok")
+        self.rows.stage(query, first_line)
+        rest = self.rows.left_over(self._is_clean("payload"))
         if rest:
             self._examine(rest)
-        self.rows.insert_staged(origin)
+
+    def _is_clean(self, text: str) -> str:
+        """Return SQL: no value rule can match in the text."""
+        matches = f"regexp_matches({text}, {quote(self.run.rules.prefilter)})"
+        return f"not contains({text}, '\\') and not {matches}"
 
     def _prefiltered(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, bool]]:
         """Say of each line whether no value rule can match it; RE2 does it 30 times faster."""
-        query = f"""
-            select not contains(text, '\\') and not regexp_matches(
-                text, {quote(self.run.rules.prefilter)}
-            )
-            from (select unnest(?::varchar[]) as text)
-        """
+        query = f"select {self._is_clean('text')} from (select unnest(?::varchar[]) as text)"
         while chunk := list(itertools.islice(lines, PREFILTERED_LINES)):
             clean = self.connection.execute(query, [[text for _, text in chunk]]).fetchall()
             for (number, text), (is_clean,) in zip(chunk, clean, strict=True):

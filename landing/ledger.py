@@ -29,6 +29,8 @@ class Entry(NamedTuple):
     lines: int
     covers_from: date | None
     covers_to: date | None
+    received_from: date | None
+    received_to: date | None
 
     def is_at_rest(self, found: Found) -> bool:
         """Whether the file is still the one that this row speaks of, judged by stat alone."""
@@ -100,6 +102,7 @@ class Ledger:
         sha256: str | None = None,
         counts: Counts | None = None,
         covers: tuple[date, date] | None = None,
+        received: tuple[date, date] | None = None,
     ) -> Entry:
         """Write the row of a file in the open transaction; `commit` it to make it count."""
         counts = counts or Counts()
@@ -119,9 +122,11 @@ class Ledger:
             lines=counts.lines,
             covers_from=covers[0] if covers else None,
             covers_to=covers[1] if covers else None,
+            received_from=received[0] if received else None,
+            received_to=received[1] if received else None,
         )
         self.connection.execute(
-            f"insert into raw.landed_files values ({', '.join('?' * 18)})",
+            f"insert into raw.landed_files values ({', '.join('?' * 20)})",
             [
                 entry.path,
                 entry.table_name,
@@ -140,6 +145,8 @@ class Ledger:
                 counts.rejected,
                 entry.covers_from,
                 entry.covers_to,
+                entry.received_from,
+                entry.received_to,
                 self.landed_at,
                 self.run_id,
                 self.next_batch,

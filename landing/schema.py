@@ -14,10 +14,14 @@ ACTIVITY_COLUMNS = (
     ("_activity_date", "DATE"),
     ("_is_clock_skewed", "BOOLEAN"),
 )
+# Of what has no column: md5 of its canonical JSON, null if there is nothing. The hash of a whole
+# event is made from its row when two of one id meet (`fastpath.content_hash`): kept for each it
+# would cost 1.2 µs a line and 32 bytes that do not compress.
+EVENT_COLUMNS = (*ACTIVITY_COLUMNS, ("_extras_hash", "VARCHAR"))
+ENTITY_COLUMNS = (("_content_hash", "VARCHAR"),)
 META_COLUMNS = (
     # zstd instead of the default: a third of the bytes, in a third of the time (132 MB of records)
     ("payload", "VARCHAR using compression zstd"),
-    ("_content_hash", "VARCHAR"),
     ("_key_hash", "UBIGINT"),
     ("_file", "VARCHAR"),
     ("_line", "BIGINT"),
@@ -42,6 +46,9 @@ BOOKKEEPING = {
         ("rejected", "BIGINT"),
         ("covers_from", "DATE"),
         ("covers_to", "DATE"),
+        # of the records, whatever the path says: what the same content covers under another name
+        ("received_from", "DATE"),
+        ("received_to", "DATE"),
         ("landed_at", "TIMESTAMP"),
         ("run_id", "VARCHAR"),
         # two transactions can never commit the same batch
@@ -125,6 +132,44 @@ BOOKKEEPING = {
     ),
 }
 
+# What cannot be computed again, kept beside the records: a sealed month says what was known when it
+# was sealed. Landing creates these tables and never writes to them.
+KEPT = {
+    "mau_seals": (
+        ("workspace_id", "VARCHAR"),
+        ("month_start_date", "DATE"),
+        ("mau", "BIGINT"),
+        ("input_digest", "VARCHAR"),
+        ("sealed_at", "TIMESTAMP"),
+        ("_batch", "BIGINT"),
+    ),
+    # users who were merged, or no humans, when the month was sealed; everybody else survived
+    "mau_sealed_identities": (
+        ("month_start_date", "DATE"),
+        ("user_id", "VARCHAR"),
+        ("surviving_user_id", "VARCHAR"),
+        ("kind", "VARCHAR"),
+    ),
+    # who is counted: since correction 0, the seal, or a later one, until another took them out
+    "mau_sealed_users": (
+        ("workspace_id", "VARCHAR"),
+        ("month_start_date", "DATE"),
+        ("user_id", "VARCHAR"),
+        ("since_correction", "BIGINT"),
+        ("until_correction", "BIGINT"),
+    ),
+    "mau_corrections": (
+        ("workspace_id", "VARCHAR"),
+        ("month_start_date", "DATE"),
+        ("correction_number", "BIGINT"),
+        ("mau_before", "BIGINT"),
+        ("mau_after", "BIGINT"),
+        ("caused_by_batch", "BIGINT"),
+        ("event_ids", "VARCHAR[]"),
+        ("corrected_at", "TIMESTAMP"),
+    ),
+}
+
 
 def column_list(columns: Iterable[tuple[str, str]]) -> str:
     """Column definitions for CREATE TABLE."""
@@ -133,13 +178,14 @@ def column_list(columns: Iterable[tuple[str, str]]) -> str:
 
 def stored_columns(table: Table) -> tuple[tuple[str, str], ...]:
     """(name, type) of a raw table's columns, in order."""
-    activity = () if table.family == "entity" else ACTIVITY_COLUMNS
-    return table.columns + activity + META_COLUMNS
+    family = ENTITY_COLUMNS if table.family == "entity" else EVENT_COLUMNS
+    return table.columns + family + META_COLUMNS
 
 
 def create_raw_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Create schema `raw` and whatever tables it lacks; changes nothing that exists."""
     connection.execute("create schema if not exists raw")
-    tables = {name: stored_columns(table) for name, table in TABLES.items()} | BOOKKEEPING
+    tables = {name: stored_columns(table) for name, table in TABLES.items()}
+    tables |= BOOKKEEPING | KEPT
     for name, columns in tables.items():
         connection.execute(f"create table if not exists raw.{name} ({column_list(columns)})")

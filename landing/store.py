@@ -17,8 +17,9 @@ import orjson
 
 from landing.contract import Table
 from landing.devices import device_class
-from landing.fastpath import activity, content_hash, key_hash
+from landing.fastpath import ACTIVITY, content_hash, key_hash
 from landing.reasons import LandingError
+from landing.schema import stored_columns
 from landing.tabular import quote
 
 
@@ -31,6 +32,9 @@ class Counts:
     duplicates: int = 0
     conflicts: int = 0
     rejected: int = 0
+
+
+_NEW_CONTESTED = "create or replace temp table contested as"
 
 
 @dataclass
@@ -46,28 +50,45 @@ class FileRows:
     counts: Counts = field(default_factory=Counts)
     drift: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """(field, JSON type) → (records, first line)."""
+    _is_staged: bool = field(default=False, init=False)
+    _is_contested: bool = field(default=False, init=False)
+    _origin: int = field(default=0, init=False)
+    _row_count: int = field(default=0, init=False)
+    _received: tuple[date, date] | None = field(default=None, init=False)
 
-    def insert_staged(self, origin: int) -> None:
-        """Insert the rows of temporary table `staged`; `origin` + rowid is a row's line."""
-        names = ", ".join(name for name, _ in self.table.columns)
-        self.connection.execute(
+    def stage(self, query: str, first_line: int) -> None:
+        """Begin a slice with the lines of a query of `stage_sql`; those taken count as read.
+
+        The others stay in temporary table `staged` with `is_ok` false, see `left_over`.
+        """
+        self.connection.execute(f"create or replace temp table staged as {query}")
+        taken, first_row = self.connection.execute(
+            "select count(*) filter (is_ok), min(rowid) from staged"
+        ).fetchall()[0]
+        self._is_staged = True
+        self._origin = first_line - (first_row or 0)  # rows of an open transaction count from 2^55
+        self.counts.lines += taken
+
+    def left_over(self, is_clean: str) -> list[tuple[int, str, bool]]:
+        """(line, text, `is_clean` as SQL on `payload`) of the staged lines that were not taken."""
+        return self.connection.execute(
             f"""
-            insert into raw.{self.table.name}
-            select
-                {names}, {activity(self.table)} payload, _content_hash, _key_hash,
-                ?, rowid + {origin}, ?, ?
-            from staged
-            """,
-            [self.path, self.landed_at, self.batch],
-        )
+            select rowid + {self._origin}, payload, {is_clean}
+            from staged where not is_ok and trim(payload, chr(32) || chr(9)) <> ''
+            order by rowid
+            """
+        ).fetchall()
 
     def insert_examined(self, rows: Path) -> None:
-        """Insert examined records.
+        """Add examined records to the slice.
 
         rows: a file of JSON objects with the columns by name (instants as microseconds), payload,
         extras and _line.
         """
         columns = self.table.columns
+        family = f"{ACTIVITY}, md5(extras) as _extras_hash"
+        if self.table.family == "entity":
+            family = f"{content_hash(columns, 'md5(extras)')} as _content_hash"
         typed = ", ".join(
             f"make_timestamp({name}) as {name}" if kind == "TIMESTAMP" else name
             for name, kind in columns
@@ -75,16 +96,17 @@ class FileRows:
         members = ", ".join(
             f"{name}: '{'BIGINT' if kind == 'TIMESTAMP' else kind}'" for name, kind in columns
         )
+        into = "insert into" if self._is_staged else "create or replace temp table"
         self.connection.execute(
             f"""
-            insert into raw.{self.table.name}
+            {into} staged {"by name" if self._is_staged else "as"}
             select
                 {", ".join(name for name, _ in columns)},
-                {activity(self.table)}
+                {family},
                 payload,
-                {content_hash(columns, "extras")},
-                {key_hash(self.table.key)},
-                ?, _line, ?, ?
+                {key_hash(self.table.key)} as _key_hash,
+                true as is_ok,
+                _line,
             from (
                 select {typed}, payload, extras, _line
                 from read_json(
@@ -94,9 +116,63 @@ class FileRows:
                     columns = {{{members}, payload: 'VARCHAR', extras: 'VARCHAR', _line: 'BIGINT'}}
                 )
             )
-            """,
-            [self.path, self.landed_at, self.batch],
+            """
         )
+        self._is_staged = True
+
+    def insert_staged(self) -> None:
+        """End a slice: its rows go into the raw table, but for those that meet another.
+
+        A row that is alone with its key is only ever appended. DuckDB writes such rows while they
+        come; a single deleted row makes the commit write all of them again (2.6 of 5.9 µs a row).
+        So rows that meet wait in temporary table `contested` until the file is read.
+        """
+        if not self._is_staged:
+            return
+        self._is_staged = False
+        self._take_stock()
+        name = self.table.name
+        columns = [column for column, _ in stored_columns(self.table)]
+        rows = f"""
+            select
+                {", ".join(columns[:-4])}, {quote(self.path)} as _file,
+                coalesce(_line, rowid + {self._origin}) as _line,
+                timestamp {quote(self.landed_at.isoformat(" "))} as _landed_at,
+                {self.batch}::bigint as _batch,
+            from staged where is_ok
+        """
+        # of the old rows one column is read, whatever their number (8 bytes a row)
+        self.connection.execute(
+            f"""
+            create or replace temp table met as
+            select _key_hash from raw.{name}
+            where _key_hash in (select _key_hash from staged where is_ok)
+            union
+            select _key_hash from staged where is_ok group by _key_hash having count(*) > 1
+            {"union select _key_hash from contested" if self._is_contested else ""}
+            """
+        )
+        (met,) = self.connection.execute("select count(*) from met").fetchall()[0]
+        if met:
+            into = "insert into contested" if self._is_contested else _NEW_CONTESTED
+            self.connection.execute(f"{into} {rows} and _key_hash in (select _key_hash from met)")
+            self._is_contested = True
+            rows += " and _key_hash not in (select _key_hash from met)"
+        self.connection.execute(f"insert into raw.{name} {rows}")
+
+    def _take_stock(self) -> None:
+        """Note how many rows the slice has, which days and agents."""
+        days = "null::date, null::date"
+        if self.table.family != "entity":
+            days = "min(received_at)::date, max(received_at)::date"
+            self._insert_user_agents()
+        staged, first, last = self.connection.execute(
+            f"select count(*), {days} from staged where is_ok"
+        ).fetchall()[0]
+        self._row_count += staged
+        if first is not None:
+            known = self._received or (first, last)
+            self._received = (min(first, known[0]), max(last, known[1]))
 
     def insert_rejected(self, rejected: Sequence[tuple[int, str, str | None, str]]) -> None:
         """Quarantine (line, reason, field, redacted text)."""
@@ -128,16 +204,12 @@ class FileRows:
     def finish(self, redactions: Mapping[str, int]) -> tuple[date, date] | None:
         """Settle duplicates and conflicts, write the notes; returns the received days."""
         name = self.table.name
-        inserted, distinct, first, last = self.connection.execute(
-            f"""
-            select count(*), count(distinct _key_hash), {self._received_range()}
-            from raw.{name} where _batch = ?
-            """,
-            [self.batch],
-        ).fetchall()[0]
-        self._insert_user_agents()
-        if inserted:
-            self._settle(inserted, has_twins=distinct < inserted)
+        self.counts.accepted = self._row_count
+        if self._is_contested:
+            if self.table.family == "entity":
+                self._settle_versions()
+            else:
+                self._settle_ids()
         if self.counts.duplicates:
             self.connection.execute(
                 "insert into raw.duplicate_records values (?, ?, ?, ?)",
@@ -153,24 +225,15 @@ class FileRows:
                 "insert into raw.redactions values (?, ?, ?, ?, ?)",
                 [name, rule_id, count, self.path, self.batch],
             )
-        return None if first is None else (first, last)
-
-    def _received_range(self) -> str:
-        if self.table.family == "entity":
-            return "null::date, null::date"
-        return "min(received_at)::date, max(received_at)::date"
+        return self._received
 
     def _insert_user_agents(self) -> None:
-        if self.table.family == "entity":
-            return
         rows = self.connection.execute(
-            f"""
-            select distinct user_agent from raw.{self.table.name}
-            where _batch = ? and user_agent is not null
+            """
+            select distinct user_agent from staged where is_ok and user_agent is not null
             except
             select user_agent from raw.user_agents
-            """,
-            [self.batch],
+            """
         ).fetchall()
         if rows:
             classes = [[agent, device_class(agent)] for (agent,) in rows]
@@ -183,81 +246,54 @@ class FileRows:
                 [self.batch, orjson.dumps(classes).decode()],
             )
 
-    def _settle(self, inserted: int, *, has_twins: bool) -> None:
-        """Leave of the new rows what belongs into the raw table, and count the others."""
-        name = self.table.name
-        # one column of the old rows is read, whatever their number (8 bytes a row)
-        self.connection.execute(
-            f"""
-            create or replace temp table met as
-            select distinct _key_hash from raw.{name}
-            where _batch < {self.batch} and _key_hash in (
-                select _key_hash from raw.{name} where _batch = {self.batch}
+    def _met_rows(self) -> str:
+        """SQL: the rows that wait, and those in the raw table that they meet (`is_stored`)."""
+        return f"""
+            (
+                select *, true as is_stored from raw.{self.table.name}
+                where _key_hash in (select _key_hash from contested)
+                union all
+                select *, false as is_stored from contested
             )
-            """
-        )
-        (met,) = self.connection.execute("select count(*) from met").fetchall()[0]
-        if has_twins:
-            self.connection.execute(
-                f"""
-                insert into met
-                select _key_hash from raw.{name} where _batch = {self.batch}
-                group by _key_hash having count(*) > 1
-                """
-            )
-        if not met and not has_twins:
-            self.counts.accepted = inserted
-            return
-        if self.table.family == "entity":
-            self._settle_versions(inserted)
-        else:
-            self._settle_ids(inserted)
+        """
 
-    def _settle_versions(self, inserted: int) -> None:
-        """Entities: every content of a key is a version; copies go."""
-        name = self.table.name
-        keys = ", ".join(self.table.key)
-        self.connection.execute(
+    def _settle_versions(self) -> None:
+        """Entities: every content of a key is a version; copies are left out."""
+        (waiting,) = self.connection.execute("select count(*) from contested").fetchall()[0]
+        (versions,) = self.connection.execute(
             f"""
-            delete from raw.{name} where _batch = {self.batch} and _line in (
-                select _line from (
-                    select
-                        _batch,
-                        _line,
-                        row_number() over (
-                            partition by {keys}, _content_hash order by _batch, _line
-                        ) as copy,
-                    from raw.{name} where _key_hash in (select _key_hash from met)
-                )
-                where _batch = {self.batch} and copy > 1
-            )
+            insert into raw.{self.table.name}
+            select * exclude (is_stored)
+            from {self._met_rows()}
+            qualify not is_stored and row_number() over (
+                partition by {", ".join(self.table.key)}, _content_hash
+                order by is_stored desc, _line
+            ) = 1
             """
-        )
-        (left,) = self.connection.execute(
-            f"select count(*) from raw.{name} where _batch = {self.batch}"
         ).fetchall()[0]
-        self.counts.accepted = left
-        self.counts.duplicates = inserted - left
+        self.counts.duplicates = waiting - versions
+        self.counts.accepted -= self.counts.duplicates
 
-    def _settle_ids(self, inserted: int) -> None:
+    def _settle_ids(self) -> None:
         """Events: one row a key. All that meet are ranked: old, new and earlier losers."""
         name, batch = self.table.name, self.batch
+        self.connection.execute(f"create or replace temp table met as from {self._met_rows()}")
         self.connection.execute(
             f"""
             create or replace temp table ranked as
             with candidates as (
                 select
-                    if(_batch = {batch}, 'new', 'raw') as origin,
-                    workspace_id, environment, id, received_at, _content_hash, _batch, _line, _file,
-                from raw.{name} where _key_hash in (select _key_hash from met)
+                    if(_batch = {batch}, 'new', 'raw') as origin, is_stored,
+                    workspace_id, environment, id, received_at,
+                    {content_hash(self.table.columns)} as _content_hash, _batch, _line, _file,
+                from met
                 union all
                 select
-                    'conflict', workspace_id, environment, id, received_at, _content_hash,
+                    'conflict', false, workspace_id, environment, id, received_at, _content_hash,
                     _batch, _line, _file,
                 from raw.id_conflicts
                 where table_name = {quote(name)} and (workspace_id, environment, id) in (
-                    select (workspace_id, environment, id)
-                    from raw.{name} where _key_hash in (select _key_hash from met)
+                    select (workspace_id, environment, id) from met
                 )
             ),
             copies as (
@@ -285,14 +321,14 @@ class FileRows:
         )
         displaced = """
             select
-                r._batch, r._line, r._file,
+                r._batch, r._line, r._file, r._content_hash,
                 r._content_hash = winner._content_hash as is_same_content,
             from ranked as r
             join ranked as winner using (workspace_id, environment, id)
             where r.origin = 'raw' and not r.is_winner and winner.is_winner
         """
         lost = """
-            select _batch, _line, _file from ranked
+            select _batch, _line, _file, _content_hash from ranked
             where origin in ('new', 'raw') and is_first_copy and not is_winner
         """
         same = "(t._batch, t._line, t._file) = (r._batch, r._line, r._file)"
@@ -311,8 +347,8 @@ class FileRows:
             insert into raw.id_conflicts
             select
                 {quote(name)}, t.environment, t.workspace_id, t.id, t.occurred_at, t.received_at,
-                t.payload, t._content_hash, t._file, t._line, t._landed_at, {batch},
-            from raw.{name} as t join ({lost}) as r on {same}
+                t.payload, r._content_hash, t._file, t._line, t._landed_at, {batch},
+            from met as t join ({lost}) as r on {same}
             """
         )
         present = {column for column, _ in self.table.columns}
@@ -326,17 +362,32 @@ class FileRows:
             select
                 {quote(name)}, t.environment, t.workspace_id, t.project_id, {columns}, t.id,
                 t.occurred_at, t.received_at, t._activity_date, t._is_clock_skewed, t.payload,
-                t._content_hash, r.is_same_content, t._file, t._line, t._landed_at, t._batch, {batch},
-            from raw.{name} as t join ({displaced}) as r on {same}
+                r._content_hash, r.is_same_content, t._file, t._line, t._landed_at, t._batch,
+                {batch},
+            from met as t join ({displaced}) as r on {same}
             """
         )
+        (has_losers,) = self.connection.execute(
+            "select bool_or(is_stored and not is_winner) from ranked"
+        ).fetchall()[0]
+        if has_losers:
+            self.connection.execute(
+                f"""
+                delete from raw.{name} as t using (
+                    select _batch, _line, _file from ranked where is_stored and not is_winner
+                ) as r
+                where {same}
+                """
+            )
         self.connection.execute(
             f"""
-            delete from raw.{name} as t using (
+            insert into raw.{name}
+            select t.* exclude (is_stored)
+            from met as t
+            join (
                 select _batch, _line, _file from ranked
-                where origin in ('new', 'raw') and not is_winner
-            ) as r
-            where {same}
+                where origin = 'new' and not is_stored and is_winner
+            ) as r on {same}
             """
         )
         won, lost_count, contested = self.connection.execute(
@@ -348,7 +399,7 @@ class FileRows:
             from ranked where origin = 'new'
             """
         ).fetchall()[0]
-        self.counts.accepted = inserted - contested + won
+        self.counts.accepted = self._row_count - contested + won
         self.counts.conflicts = lost_count
         self.counts.duplicates = contested - won - lost_count
 

@@ -237,15 +237,19 @@ def test_every_source_is_described_and_read(manifest: dict[str, Any]) -> None:
         assert kind in {"public_api", "webhook_event", "landing"}
 
 
-def test_environment_is_filtered_in_two_places_only() -> None:
-    # staging of events and staging of audit events; a filter further down would hide a leak
+def test_environment_is_filtered_in_staging_only() -> None:
+    # of events, of audit events, of displaced records; a filter further down would hide a leak
     holding = {
         path.relative_to(DBT).as_posix()
         for path in [*DBT.glob("models/**/*.sql"), *DBT.glob("macros/**/*.sql")]
         if re.search(r"where\s+environment = '\{\{ target\.name \}\}'", path.read_text())
         and "ref('plans')" not in path.read_text()
     }
-    assert holding == {"macros/staged_events.sql", "models/staging/stg_audit_events.sql"}
+    assert holding == {
+        "macros/staged_events.sql",
+        "models/staging/stg_audit_events.sql",
+        "models/staging/stg_displaced_records.sql",
+    }
 
 
 @pytest.mark.parametrize(

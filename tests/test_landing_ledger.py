@@ -387,6 +387,20 @@ def test_coverage_is_the_named_day_or_the_received_days(tmp_path):
     ]
 
 
+def test_what_the_same_content_covers_is_not_told_by_the_name_that_landed_first(tmp_path):
+    content = lines([event()])
+    covered = []
+    for names in (("2025-01-05", "copy"), ("copy", "2025-01-05")):
+        warehouse = Warehouse(tmp_path / names[0])
+        for name in names:
+            warehouse.land_one(f"auth_events/{name}.jsonl", content)
+        covered.append(
+            warehouse.rows("select path, covers_from, covers_to from raw.landed_files order by 1")
+        )
+    assert covered[0] == covered[1]
+    assert [row[1].day for row in covered[0]] == [5, 31]
+
+
 def test_duplicates_cover_their_days_too(tmp_path):
     warehouse = Warehouse(tmp_path)
     warehouse.land_one("auth_events/a.jsonl", [event(id="1")])
@@ -431,8 +445,8 @@ def test_the_schema_is_made_once_and_holds_the_contracts_columns(tmp_path):
         "action_name",
         "_activity_date",
         "_is_clock_skewed",
+        "_extras_hash",
         "payload",
-        "_content_hash",
         "_key_hash",
         "_file",
         "_line",
@@ -468,7 +482,7 @@ def test_content_hashes_stay_the_same():
     """They are stored for ever: a change would turn every copy into a conflict."""
     connection = duckdb.connect()
     hashed, key = connection.execute(f"""
-        select {content_hash(TABLES["platform_events"].columns, "extras")},
+        select {content_hash(TABLES["platform_events"].columns)},
             {key_hash(("workspace_id", "environment", "id"))}
         from (
             select 'a' as id, 'api.request' as type, timestamp '2025-01-31 10:00:00.5' as
@@ -478,7 +492,7 @@ def test_content_hashes_stay_the_same():
                 null as impersonator_id, false as is_test, 'é' as ip, null as user_agent,
                 'GET' as method, null as route, 200::bigint as status_code,
                 0.1::double as latency_ms, null::boolean as safety_flagged,
-                null as safety_category, null::varchar as extras
+                null as safety_category, null::varchar as _extras_hash
         )
     """).fetchall()[0]
     text = "".join(

@@ -6,14 +6,13 @@ The switch of files, the gates in front of it, and what is decided from what was
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
 import pytest
-from conftest import ROOT, job_environment
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +20,7 @@ from dagster_project import audits, builds, snapshots
 from dagster_project.builds import Build, Inputs
 from dagster_project.defs.checks import required_gates
 from dagster_project.defs.publish import publish_version
-from dagster_project.snapshots import VERSIONS_KEPT, Version
+from dagster_project.snapshots import DAYS_KEPT, VERSIONS_KEPT, Version
 from dagster_project.warehouse import Warehouse
 
 DIGEST = "0123456789ab"
@@ -59,7 +58,7 @@ def build_marts(at: Warehouse, number: int, rows: int = 1) -> None:
 def publish(at: Warehouse, number: int) -> Path:
     build_marts(at, number)
     inputs = Inputs("a warehouse", number, "code", "logic")
-    return publish_version(at, "production", inputs, ["dim_one", "fct_two"])[0]
+    return publish_version(at, "production", inputs, ["dim_one", "fct_two"]).path
 
 
 # names and what is kept
@@ -75,18 +74,45 @@ def test_other_names_are_no_versions(name: str) -> None:
     assert snapshots.parse_version(name) is None
 
 
-@given(st.sets(VERSIONS, min_size=1, max_size=12), st.data())
-def test_the_newest_versions_are_kept_and_none_from_the_future(
-    existing: set[Version], data: st.DataObject
+MOMENTS = st.datetimes(datetime(2025, 1, 1), datetime(2025, 4, 30))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> dict[Version, datetime]:
+    """Versions, each published later than those with a smaller number."""
+    versions = draw(st.lists(VERSIONS, min_size=1, max_size=60, unique_by=lambda v: v.number))
+    moments = draw(st.lists(MOMENTS, min_size=len(versions), max_size=len(versions)))
+    return dict(zip(sorted(versions), sorted(moments), strict=True))
+
+
+@given(histories(), st.data())
+def test_the_newest_versions_and_the_last_of_each_day_are_kept_and_none_from_the_future(
+    published: dict[Version, datetime], data: st.DataObject
 ) -> None:
-    current = data.draw(st.sampled_from(sorted(existing)))
-    deleted = set(snapshots.superfluous(existing, current))
-    kept = existing - deleted
+    current = data.draw(st.sampled_from(sorted(published)))
+    deleted = set(snapshots.superfluous(published, current))
+    kept = set(published) - deleted
+    known = sorted(version for version in published if version <= current)
     assert current in kept
     assert max(kept) == current
-    assert len(kept) == min(VERSIONS_KEPT, sum(version <= current for version in existing))
-    assert all(version > current or version < min(kept) for version in deleted)
-    assert snapshots.next_version(existing, 1, DIGEST) > max(existing)
+    assert kept >= set(known[-VERSIONS_KEPT:])
+    days = sorted({published[version].date() for version in known})
+    for day in days:
+        [*_, last] = [version for version in known if published[version].date() == day]
+        assert (last in kept) == (day in days[-DAYS_KEPT:] or last in known[-VERSIONS_KEPT:])
+    assert len(kept) <= DAYS_KEPT + VERSIONS_KEPT - 1
+    assert snapshots.next_version(published, 1, DIGEST) > max(published)
+
+
+@given(histories(), st.data())
+def test_as_of_a_day_is_the_last_version_published_by_its_end(
+    published: dict[Version, datetime], data: st.DataObject
+) -> None:
+    current = data.draw(st.sampled_from(sorted(published)))
+    day = data.draw(MOMENTS).date()
+    found = snapshots.published_by(published, day, current)
+    candidates = [v for v in published if v <= current and published[v].date() <= day]
+    assert found == (max(candidates) if candidates else None)
 
 
 # files
@@ -98,8 +124,9 @@ def test_a_published_file_holds_the_marts_and_nothing_else(at: Warehouse) -> Non
         connection.execute("create table production.fct_two__dbt_tmp as select 1")
         connection.execute("create view production.removed_model as select 1")
         connection.execute("create table main.stray as select 1")
-    path, rows = publish_version(at, "production", INPUTS, ["dim_one", "fct_two"])
-    assert rows == {"dim_one": 3, "fct_two": 3}
+    report = publish_version(at, "production", INPUTS, ["dim_one", "fct_two"])
+    path = report.path
+    assert report.rows == {"dim_one": 3, "fct_two": 3}
     assert os.readlink(at.latest("production")) == path.name  # noqa: PTH115
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["latest.duckdb", path.name]
     with at.connect_published("production") as connection:
@@ -107,6 +134,9 @@ def test_a_published_file_holds_the_marts_and_nothing_else(at: Warehouse) -> Non
         assert connection.execute(tables).fetchall() == [
             ("production", "dim_one"),
             ("production", "fct_two"),
+            ("published", "batches"),
+            ("published", "parts"),
+            ("published", "version"),
         ]
 
 
@@ -156,40 +186,6 @@ def test_a_reader_never_waits_fails_or_goes_back_while_versions_are_published(
     looks, errors = reader.communicate(timeout=60)
     assert reader.returncode == 0, errors
     assert int(looks) > 1
-
-
-# Flushes in the order of a publish: the copy, the folder after the copy got its name, the folder
-# after the pointer was switched.
-KILLED = """
-import os, sys
-from test_publish import publish
-from dagster_project.warehouse import Warehouse
-flush, left = os.fsync, [int(sys.argv[1])]
-def stop(descriptor):
-    left[0] -= 1
-    if left[0] == 0:
-        os.kill(os.getpid(), 9)
-    flush(descriptor)
-os.fsync = stop
-publish(Warehouse.from_environment(), 2)
-"""
-
-
-@pytest.mark.parametrize(("flush", "seen"), [(1, 1), (2, 1), (3, 2)])
-def test_a_publisher_killed_at_any_step_leaves_a_whole_version(
-    at: Warehouse, flush: int, seen: int
-) -> None:
-    publish(at, 1)
-    environment = job_environment(at.home, PYTHONPATH=f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
-    command = [sys.executable, "-c", KILLED, str(flush)]
-    killed = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    with at.connect_published("production") as connection:
-        assert connection.execute("select n from production.dim_one").fetchall() == [(seen,)]
-    publish(at, 3)
-    with at.connect_published("production") as connection:
-        assert connection.execute("select n from production.dim_one").fetchall() == [(3,)]
-    assert list(at.published_folder("production").glob(".*")) == []
 
 
 def test_a_copy_is_the_same_bytes(tmp_path: Path) -> None:

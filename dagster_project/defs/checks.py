@@ -4,13 +4,14 @@ Belongs here: which audit is shown at which asset. Does not belong here: the aud
 (audits.py), what one model can state of itself (dbt tests).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import dagster as dg
 
-from dagster_project import audits, builds, catalog, dbt_runner
+from dagster_project import audits, builds, catalog, dbt_runner, parts
 from dagster_project.audits import Finding
 from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
+from dagster_project.parts import DailyMart
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from landing import TABLES
 
@@ -81,7 +82,7 @@ def ledger_checks(tables: list[str]) -> dg.AssetChecksDefinition:
 
 
 def environment_checks(
-    environment: str, event_tables: list[str], marts: list[str]
+    environment: str, event_tables: list[str], marts: list[str], by_day: Mapping[str, DailyMart]
 ) -> dg.AssetChecksDefinition:
     """Staging holds what was accepted, and every mart holds its own environment only."""
     staged = "As many events, and the same ids, as raw accepted for this environment."
@@ -99,7 +100,7 @@ def environment_checks(
     ) -> Iterator[dg.AssetCheckResult]:
         with retried_when_busy(), warehouse.connect(marts=[environment]) as connection:
             kept = audits.compare_staged_with_raw(connection, environment, event_tables)
-            apart = audits.find_strangers(connection, environment, marts)
+            apart = audits.find_strangers(connection, environment, marts, by_day)
             outcomes = {STAGED: holds(kept), wall(environment): holds(apart)}
             builds.note_gates(connection, environment, outcomes)
         staged_findings = [Finding(f"stg_{f.table}", f.is_passed, f.numbers) for f in kept]
@@ -125,7 +126,10 @@ def checks() -> dg.Definitions:
             ledger_checks(sorted(TABLES)),
             *(
                 environment_checks(
-                    name, catalog.staged_event_tables(manifest), catalog.marts(manifest, name)
+                    name,
+                    catalog.staged_event_tables(manifest),
+                    catalog.marts(manifest, name),
+                    {mart.name: mart for mart in parts.daily_marts(manifest, name)},
                 )
                 for name, manifest in manifests.items()
             ),

@@ -15,7 +15,7 @@ from dagster_dbt import (
     dbt_assets,
 )
 
-from dagster_project import builds, catalog, dbt_runner, worklist
+from dagster_project import builds, catalog, dbt_runner, model_costs, worklist
 from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
 from dagster_project.progress import sayer
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
@@ -65,10 +65,13 @@ def begin(at: Warehouse, environment: str, build_id: str) -> tuple[builds.Inputs
     return inputs, is_full_refresh
 
 
-def end(at: Warehouse, environment: str, status: str, inputs: builds.Inputs) -> None:
-    """Note how a build ended."""
+def end(
+    at: Warehouse, environment: str, status: str, inputs: builds.Inputs, build_id: str
+) -> list[model_costs.Cost]:
+    """Note how a build ended; returns what its models cost."""
     with at.connect() as connection:
         builds.end_build(connection, environment, status, inputs)
+        return model_costs.read(connection, environment, build_id)
 
 
 def dbt_models(at: Warehouse, environment: str) -> dg.AssetsDefinition:
@@ -95,7 +98,9 @@ def dbt_models(at: Warehouse, environment: str) -> dg.AssetsDefinition:
             arguments, context=context, target_path=warehouse.dbt_target(environment)
         )
         yield from invocation.stream()
-        end(warehouse, environment, "partial" if context.is_subset else "complete", inputs)
+        status = "partial" if context.is_subset else "complete"
+        costs = end(warehouse, environment, status, inputs, context.run_id)
+        yield from model_costs.observations(costs)
 
     return build
 

@@ -14,11 +14,22 @@ import dagster as dg
 from dagster_project import worklist
 from dagster_project.defs.publish import PUBLISHED_TAG
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from landing.schema import KEPT
 
-RAW = dg.AssetSelection.groups("raw")
+# sealing months has a job of its own: defs/seals.py
+SEALED = dg.AssetSelection.assets(*(["raw", table] for table in KEPT))
+RAW = dg.AssetSelection.groups("raw") - SEALED
+
+
+def environment_assets(name: str) -> dg.AssetSelection:
+    """What is built, checked and published of one environment."""
+    schemas = (f"{name}_seeds", f"{name}_staging", f"{name}_intermediate", name)
+    return dg.AssetSelection.groups(*schemas) | dg.AssetSelection.assets(["published", name])
+
+
 run = dg.define_asset_job(
     "run",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - SEALED,
     description="Land what is new, build both environments, check, publish.",
 )
 land = dg.define_asset_job(
@@ -27,10 +38,7 @@ land = dg.define_asset_job(
 environment_jobs = [
     dg.define_asset_job(
         f"refresh_{name}",
-        selection=dg.AssetSelection.groups(
-            f"{name}_seeds", f"{name}_staging", f"{name}_intermediate", name
-        )
-        | dg.AssetSelection.assets(["published", name]),
+        selection=environment_assets(name),
         description=f"Build, check and publish {name} from what has landed.",
     )
     for name in ENVIRONMENTS

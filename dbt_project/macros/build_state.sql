@@ -2,13 +2,13 @@
     How far an environment has been built, one row in <env>_state.build:
 
     built_batch    the landing batch up to which every model holds everything
-    checked_batch  the same for the tests: up to here each changed row was looked at and was well
+    checked_batch  the batch up to which all of it was tested, audited and published
     batch          what the build that runs now, or ran last, goes up to
 
     A change is a row with a _batch above built_batch. Whoever builds twice, or goes on after a
     failure, computes the same changes again: built_batch moves only when every model of the project
-    was built without an error, checked_batch only when every test of it was run as well and none
-    failed.
+    was built without an error. A full refresh begins at nothing, so that what it leaves undone when
+    it is killed is done by the next build. checked_batch is moved by the publish.
 -#}
 
 {% macro build_state() -%}
@@ -31,26 +31,25 @@
     insert into {{ build_state() }}
     select 0, 0, 0
     where not exists (select 1 from {{ build_state() }});
+    {%- if flags.FULL_REFRESH %}
+    update {{ build_state() }}
+    set built_batch = 0, checked_batch = 0;
+    {%- endif %}
     update {{ build_state() }}
     set batch = (select coalesce(max(_batch), 0) from {{ source('raw', 'landed_files') }});
 {% endmacro %}
 
 {% macro end_build(results) %}
-    {%- set well = ['success', 'pass', 'warn'] %}
-    {%- set done = [] %}
-    {%- for result in results if result.status in well %}
-        {%- do done.append(result.node.unique_id) %}
+    {%- set built = [] %}
+    {%- for result in results if result.status == 'success' %}
+        {%- do built.append(result.node.unique_id) %}
     {%- endfor %}
-    {%- set missing = {'model': [], 'test': []} %}
-    {%- for node in (graph.nodes.values() if execute else []) %}
-        {%- if node.resource_type in missing and node.unique_id not in done %}
-            {%- do missing[node.resource_type].append(node.name) %}
+    {%- set missing = [] %}
+    {%- for node in (graph.nodes.values() if execute else []) if node.resource_type == 'model' %}
+        {%- if node.unique_id not in built %}
+            {%- do missing.append(node.name) %}
         {%- endif %}
     {%- endfor %}
-    {%- if not missing['model'] %}
     update {{ build_state() }}
-    set built_batch = batch{{ ", checked_batch = batch" if not missing['test'] }};
-    {%- else %}
-    select 1;
-    {%- endif %}
+    set built_batch = {{ "built_batch" if missing else "batch" }};
 {% endmacro %}

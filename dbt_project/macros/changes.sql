@@ -59,7 +59,7 @@
             {%- do found.append(adapter.get_relation(node.database, node.schema, node.alias)) -%}
         {%- endfor -%}
     {%- endif -%}
-    {{ return(found[0] if found else none) }}
+    {{ return(found | first if found else none) }}
 {%- endmacro %}
 
 {#-
@@ -77,32 +77,4 @@
         where _batch > (select checked_batch from {{ build_state() }})
     )
     {%- endif -%}
-{%- endmacro %}
-
-{#-
-    The same for every generic test, dbt's own included, of a mart that is published by day: its
-    config names the day and the log. dbt asks this macro what a test reads. The log stands by its
-    name, because which model is tested is not known when dbt collects the references; the mart
-    depends on it.
--#}
-{% macro duckdb__get_where_subquery(relation) -%}
-    {%- set found = namespace(published=none, log=none) -%}
-    {%- for node in (graph.nodes.values() if execute else []) if node.resource_type == 'model' -%}
-        {%- if node.schema == relation.schema and node.alias == relation.identifier -%}
-            {%- set found.published = (node.config.meta or {}).get('published_by_day') -%}
-        {%- endif -%}
-    {%- endfor -%}
-    {%- if not found.published -%}
-        {{ return(dbt.default__get_where_subquery(relation)) }}
-    {%- endif -%}
-    (
-        select * from {{ relation }}
-        where {{ found.published['day'] }} in (
-            select activity_date from {{ standing(found.published['changed_in']) }}
-            where _batch > (select checked_batch from {{ build_state() }})
-            {%- if found.published.get('source_table') %}
-            and source_table = '{{ found.published['source_table'] }}'
-            {%- endif %}
-        )
-    ) dbt_subquery
 {%- endmacro %}

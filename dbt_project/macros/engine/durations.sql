@@ -35,3 +35,11 @@
 {% macro spark__days_between(earlier, later) -%}
     datediff({{ later }}, {{ earlier }})
 {%- endmacro %}
+
+{% macro month_of(day) -%}
+    cast(date_trunc('month', {{ day }}) as date)
+{%- endmacro %}
+
+{% macro last_day_of_month(day) -%}
+    last_day({{ day }})
+{%- endmacro %}

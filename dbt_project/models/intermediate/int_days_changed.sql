@@ -49,9 +49,11 @@ stg_service_versions as (
 services_renamed as (
     select
         service_id,
-        {{ latest('name', ['updated_at', '_content_hash']) }} as name_now,
+        -- a name that is taken away is another name: `latest` looks past nulls
+        {{ latest("coalesce(name, '')", ['updated_at', '_content_hash']) }} as name_now,
         {{ latest(
-            'case when is_known_before then name end', ['updated_at', '_content_hash']
+            "case when is_known_before then coalesce(name, '') end",
+            ['updated_at', '_content_hash']
         ) }} as name_then
     from stg_service_versions
     group by service_id

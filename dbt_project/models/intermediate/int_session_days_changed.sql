@@ -22,8 +22,12 @@ days as (
 
 {%- else %}
 
+-- a day whose only event was displaced has none now, and may stand in what is published
 days as (
-    select distinct activity_date from {{ ref('stg_session_events') }}
+    select activity_date from {{ ref('stg_session_events') }}
+    union
+    select activity_date from {{ ref('stg_displaced_records') }}
+    where source_table = 'session_events'
 ),
 
 {%- endif %}

@@ -2,6 +2,7 @@
 -- those that come or go because a project's first day or the environment's last one moved.
 
 {%- set mart = standing('fct_sessions_daily') %}
+-- depends_on: {{ ref('int_sessions_identified') }}, {{ ref('int_sessions_inferred') }}
 
 with
 
@@ -14,19 +15,20 @@ changed_days as (
     from {{ listed_now(ref('int_session_days_changed')) }} as listed
 ),
 
-fct_sessions as (
-    select * from {{ ref('fct_sessions') }}
-    where not is_test and session_date in (select activity_date from changed_days)
-),
-
 {%- if mart %}
 
 actives as (
-    select distinct
+    {%- for model in ['int_sessions_identified', 'int_sessions_inferred'] %}
+    select
         workspace_id,
         project_id,
-        session_date as activity_date
-    from fct_sessions
+        started_date as activity_date
+    from {{ ref(model) }}
+    where not is_test and started_date in (select activity_date from changed_days)
+    {%- if not loop.last %}
+    union
+    {%- endif %}
+    {%- endfor %}
 ),
 
 {{ spine_days_moved(mart, ['workspace_id', 'project_id'], 'started_count', 'session_date') }},

@@ -13,14 +13,10 @@
 
 with
 
-int_events_unioned as (
-    select * from {{ ref('int_events_unioned') }}
-    where user_id is not null
+int_events_judged as (
+    select * from {{ ref('int_events_judged') }}
+    where true
     {{ and_table_day_changed() }}
-),
-
-int_event_types_classified as (
-    select * from {{ ref('int_event_types_classified') }}
 ),
 
 int_users_interned as (
@@ -29,30 +25,17 @@ int_users_interned as (
 
 counted as (
     select
-        int_events_unioned.source_table,
-        int_events_unioned.workspace_id,
-        int_events_unioned.project_id,
-        int_events_unioned.service_id,
+        int_events_judged.source_table,
+        int_events_judged.workspace_id,
+        int_events_judged.project_id,
+        int_events_judged.service_id,
         int_users_interned.user_number,
-        int_events_unioned.activity_date,
+        int_events_judged.activity_date,
         cast(count(*) as bigint) as event_count,
-        cast(count(*) filter (where not int_events_unioned.is_test) as bigint) as real_event_count,
-        cast(
-            count(*) filter (
-                where
-                int_event_types_classified.counts_as_active
-                and not int_events_unioned.is_test
-                and not int_events_unioned.is_impersonated
-                and int_events_unioned.outcome is distinct from 'failure'
-            ) as bigint
-        ) as qualifying_count
-    from int_events_unioned
-    inner join int_event_types_classified
-        on
-            int_events_unioned.source_table = int_event_types_classified.source_table
-            and int_events_unioned.type = int_event_types_classified.type
-    inner join int_users_interned
-        on int_events_unioned.user_id = int_users_interned.user_id
+        cast(count(*) filter (where not int_events_judged.is_test) as bigint) as real_event_count,
+        cast(count(*) filter (where int_events_judged.is_qualifying) as bigint) as qualifying_count
+    from int_events_judged
+    inner join int_users_interned on int_events_judged.user_id = int_users_interned.user_id
     group by all
 )
 

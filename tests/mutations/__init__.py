@@ -1,0 +1,1 @@
+"""Faults planted in the incremental models; table.py has them, run.py plants and hunts them."""

@@ -1,0 +1,189 @@
+"""Faults that the test of any history has to find, each as a change of one file's text."""
+
+from typing import NamedTuple
+
+
+class Mutation(NamedTuple):
+    """A fault: `old`, which stands once in `file` (below dbt_project), becomes `new`."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+
+
+INTERMEDIATE = "models/intermediate"
+IDENTITY = "models/marts/identity"
+
+MUTATIONS = [
+    Mutation(
+        "days of the result are deleted, not those of the list",
+        "macros/engine/replace_listed.sql",
+        """            on {{ replaces['on'] }}
+    );
+    insert into {{ target_table }} ({{ columns }})""",
+        """            on {{ replaces['on'] }}
+        {%- if '"activity_date"' in columns %}
+        inner join (select distinct activity_date from {{ arguments['temp_relation'] }}) as fresh
+            on old.activity_date = fresh.activity_date
+        {%- endif %}
+    );
+    insert into {{ target_table }} ({{ columns }})""",
+    ),
+    Mutation(
+        "an active day reaches 88 days forward instead of 89",
+        f"{INTERMEDIATE}/int_active_days_reached.sql",
+        "(var('user_windows') | max) - 1",
+        "(var('user_windows') | max) - 2",
+    ),
+    Mutation(
+        "a stretch reads 88 days back instead of 89",
+        f"{IDENTITY}/fct_active_users_daily.sql",
+        "{{ add_days('min(activity_date)', -reach) }} as from_date",
+        "{{ add_days('min(activity_date)', 1 - reach) }} as from_date",
+    ),
+    Mutation(
+        "the day a displaced event stood on is forgotten",
+        f"{INTERMEDIATE}/int_days_changed.sql",
+        "    from stg_displaced_records\n",
+        "    from stg_displaced_records\n    where false\n",
+    ),
+    Mutation(
+        "the days of changed users are forgotten",
+        f"{INTERMEDIATE}/int_days_changed.sql",
+        "int_users_interned.user_id = int_users_changed.user_id",
+        "int_users_interned.user_id = int_users_changed.user_id and false",
+    ),
+    Mutation(
+        "a user of another kind is no change",
+        f"{INTERMEDIATE}/int_users_changed.sql",
+        "        or kind_now <> kind_then\n",
+        "",
+    ),
+    Mutation(
+        "a merge that is undone is no change",
+        f"{INTERMEDIATE}/int_users_changed.sql",
+        "        coalesce(survivor_now, user_id) <> coalesce(survivor_then, user_id)\n",
+        "        coalesce(survivor_now, user_id) not in (user_id, survivor_then)\n",
+    ),
+    Mutation(
+        "a session that ends just the gap before an event is not reached",
+        f"{INTERMEDIATE}/int_visits_reached.sql",
+        "numbered.from_at <= near_sessions.ended_at",
+        "numbered.from_at < near_sessions.ended_at",
+    ),
+    Mutation(
+        "a session that starts just the gap after an event is not reached",
+        f"{INTERMEDIATE}/int_visits_reached.sql",
+        "numbered.to_at >= near_sessions.started_at",
+        "numbered.to_at > near_sessions.started_at",
+    ),
+    Mutation(
+        "a stretch is not widened to the start of the sessions it meets",
+        f"{INTERMEDIATE}/int_visits_reached.sql",
+        "least(numbered.from_at, min(near_sessions.started_at)) as from_at",
+        "numbered.from_at as from_at",
+    ),
+    Mutation(
+        "a stretch is not widened to the end of the sessions it meets",
+        f"{INTERMEDIATE}/int_visits_reached.sql",
+        "greatest(numbered.to_at, max(near_sessions.ended_at)) as to_at",
+        "numbered.to_at as to_at",
+    ),
+    Mutation(
+        "sessions that cross a midnight are not met",
+        f"{INTERMEDIATE}/int_visits_reached.sql",
+        "(is_over_midnight or started_date in (select activity_date from span_days))",
+        "started_date in (select activity_date from span_days)",
+    ),
+    Mutation(
+        "who a user was merged with before is not reached",
+        f"{INTERMEDIATE}/int_visits_reached.sql",
+        "in ['surviving_user_id', 'former_surviving_user_id']",
+        "in ['surviving_user_id']",
+    ),
+    Mutation(
+        "displaced events without a session id are forgotten",
+        f"{INTERMEDIATE}/int_visits_reached.sql",
+        "    from stg_displaced_records\n),",
+        "    from stg_displaced_records\n    where false\n),",
+    ),
+    Mutation(
+        "displaced events with a session id are forgotten",
+        f"{INTERMEDIATE}/int_session_ids_reached.sql",
+        "    from stg_displaced_records\n",
+        "    from stg_displaced_records\n    where false\n",
+    ),
+    Mutation(
+        "the other days of a session with an id are forgotten",
+        f"{INTERMEDIATE}/int_session_ids_reached.sql",
+        "where session_number in (select session_number from numbered)",
+        "where false",
+    ),
+    Mutation(
+        "sessions with an id of changed users are forgotten",
+        f"{INTERMEDIATE}/int_session_ids_reached.sql",
+        "        and user_id in (select user_id from int_users_changed)",
+        "        and false",
+    ),
+    Mutation(
+        "days that have become complete or incomplete are forgotten",
+        f"{INTERMEDIATE}/int_active_days_reached.sql",
+        "    select activity_date from completeness_changed",
+        "    select activity_date from completeness_changed where false",
+    ),
+    Mutation(
+        "days after the former last day are forgotten",
+        "macros/spine_days.sql",
+        "activity_date > (select max(activity_date) from standing_days)",
+        "false",
+    ),
+    Mutation(
+        "days after a last day that moved back are forgotten",
+        "macros/spine_days.sql",
+        "where activity_date not in (select activity_date from int_days_covered)",
+        "where false",
+    ),
+    Mutation(
+        "days between a former and a new first day are forgotten",
+        "macros/spine_days.sql",
+        "    from moved_ranges\n    union",
+        "    from moved_ranges where false\n    union",
+    ),
+    Mutation(
+        "the table is forgotten in the key of user-days",
+        f"{INTERMEDIATE}/int_user_days_counted.sql",
+        "'on': 'old.source_table = listed.source_table and old.activity_date",
+        "'on': 'old.activity_date",
+    ),
+    Mutation(
+        "the service is forgotten in the key of a scope's first day",
+        f"{IDENTITY}/fct_active_users_daily.sql",
+        "standing_first_days.service_id is not distinct from scopes.service_id",
+        "true",
+    ),
+    Mutation(
+        "a renamed service is forgotten",
+        f"{INTERMEDIATE}/int_days_changed.sql",
+        "event_days.service_id = services_renamed.service_id",
+        "event_days.service_id = services_renamed.service_id and false",
+    ),
+    Mutation(
+        "the log names the batch before the build, so that nothing is published",
+        f"{INTERMEDIATE}/int_days_changed.sql",
+        "{{ building_batch() }} as _batch",
+        "{{ built_batch() }} as _batch",
+    ),
+    Mutation(
+        "a failed build moves the state",
+        "macros/build_state.sql",
+        "{%- if not missing['model'] %}",
+        "{%- if true %}",
+    ),
+    Mutation(
+        "the state moves when the next build begins, however the last one ended",
+        "macros/build_state.sql",
+        "    set batch = (select",
+        "    set built_batch = batch, batch = (select",
+    ),
+]

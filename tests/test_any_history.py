@@ -1,0 +1,555 @@
+"""Full refresh, incremental runs and any order of arrival give the same marts, to the row.
+
+A state machine draws landing histories over a small world: two workspaces, five users, days a
+window's length apart, times on both sides of every edge, ids that meet. Records arrive in files, in
+any order, again and again, corrected, received earlier but landed later; users merge and part;
+builds come in between, some of one environment only, some from scratch, some that fail half-way.
+Whatever happened, every mart of the manifest has to equal that of a warehouse which got the same
+files in one go and was built once (histories.py).
+
+`ROLLCALL_EXAMPLES=3000` draws that many histories at random instead of the few that every run of
+the tests draws, always the same.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, note, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.histories import (
+    ENVIRONMENTS,
+    Build,
+    Land,
+    Record,
+    Recording,
+    Replay,
+    Step,
+    differences,
+    drive,
+    record,
+    script,
+)
+
+EXAMPLES = int(os.environ.get("ROLLCALL_EXAMPLES", "0"))
+
+# ---- the world
+
+DAY = timedelta(days=1)
+GAP = timedelta(minutes=30)
+TICK = timedelta(microseconds=1)
+FIRST = date(2025, 1, 30)
+# both sides of the edges of windows (7, 28, 30, 90 days), of months (31 January, 28 February, 30
+# April) and of weeks; the clock stands at the noon of day 122
+OFFSETS = (0, 0, 0, 1, 1, 2, 6, 7, 27, 28, 29, 30, 31, 59, 60, 88, 89, 90, 91, 119, 122, 123, 124)
+# a visit in the middle of a day, one over midnight, one that begins with the day
+HOURS = (time(12), time(23, 40), time(0))
+STEPS = (timedelta(0), GAP, 2 * GAP, 3 * GAP, timedelta(seconds=10), timedelta(minutes=7))
+NUDGES = (timedelta(0), timedelta(0), TICK, -TICK)
+# an instant at which many records are received: what wins among them is not told by when they occur
+RECEIVED = tuple(datetime(2025, 5, 31, 12, minute, tzinfo=UTC) for minute in (0, 10, 20))
+SKEWS = (timedelta(minutes=5), timedelta(minutes=5) + TICK, timedelta(days=3), timedelta(days=90))
+
+PLACES = (("ws_1", "prj_a"), ("ws_1", "prj_a"), ("ws_1", "prj_b"), ("ws_2", "prj_c"))
+USERS = ("usr_1", "usr_2", "usr_3", "usr_4", "usr_5")
+SERVICES = ("7d44a7a4-3a5b-4a6e-9d4e-0a3c5b1f2e11", "0b9d5c1e-6f0e-4a52-8a86-5f2f6f6a1c22")
+AGENTS = (
+    "curl/8.5.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like"
+    " Gecko) Version/17.4 Mobile/15E148 Safari/604.1",
+)
+TYPES: dict[str, tuple[str, ...]] = {
+    "auth_events": (
+        *("login", "login", "login", "signup", "token_refresh", "token_exchange"),
+        *("mfa_challenge", "mfa_verification", "password_reset", "logout"),
+    ),
+    "session_events": (
+        *("session.started", "session.activity", "session.activity", "session.ended"),
+        *("session.revoked", "action.run", "custom.clicked", "metric.logged"),
+        *("journey.begun", "journey.step", "journey.completed"),
+    ),
+    "platform_events": ("api.request", "app.published", "app.error"),
+    "membership_events": (
+        *("membership.invited", "membership.added", "membership.role_changed"),
+        "membership.removed",
+    ),
+    "webhook_deliveries": ("webhook.attempted",),
+    "campaign_events": (
+        *("message.queued", "message.sent", "message.delivered", "message.opened"),
+        *("message.clicked", "message.bounced", "message.complained", "message.failed"),
+    ),
+    "loyalty_events": ("points.earned", "points.redeemed", "points.adjusted", "tier.changed"),
+    "notification_events": ("notification.sent", "notification.delivered", "notification.read"),
+}
+OFTEN = ("session_events", "auth_events", "session_events", "auth_events", "platform_events")
+
+
+def text_of(at: datetime) -> str:
+    """RFC 3339 to the microsecond."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+one_of = st.sampled_from
+dates = one_of([FIRST + offset * DAY for offset in OFFSETS])
+
+
+def rarely(strategy: st.SearchStrategy[Any], parts: int = 8) -> st.SearchStrategy[Any]:
+    """None, but once in so many parts something of the strategy."""
+    return st.integers(0, parts - 1).flatmap(
+        lambda part: strategy if part == parts - 1 else st.none()
+    )
+
+
+@st.composite
+def instants(draw: st.DrawFn) -> datetime:
+    """A time on one of the days, near an edge."""
+    start = datetime.combine(draw(dates), draw(one_of(HOURS)), UTC)
+    return start + draw(one_of(STEPS)) + draw(one_of(NUDGES))
+
+
+@st.composite
+def receipts(draw: st.DrawFn, occurred: datetime) -> datetime | None:
+    """When a record was received, or None: when it occurred."""
+    how = draw(one_of(("", "", "", "fixed", "fixed", "later", "skewed")))
+    if how == "fixed":
+        return draw(one_of(RECEIVED))
+    if how == "later":
+        return occurred + draw(one_of((timedelta(seconds=1), DAY)))
+    if how == "skewed":
+        return occurred - draw(one_of(SKEWS))
+    return None
+
+
+@st.composite
+def details(draw: st.DrawFn, table: str, kind: str) -> Record:  # noqa: PLR0911 - a case a table
+    """What `data` holds for an event of a type."""
+    if table == "auth_events":
+        data = {
+            "provider": draw(one_of((None, "github"))),
+            "method": draw(one_of(("oauth", "sso"))),
+        }
+        if kind not in ("mfa_challenge", "logout"):
+            data["outcome"] = draw(one_of(("success", "success", "failure")))
+        return data
+    if kind == "session.revoked":
+        return {"reason": draw(one_of(("a", "b"))), "revoked_by_kind": "admin"}
+    if kind == "metric.logged":
+        return {"name": "load", "value": draw(one_of((1, 2.5, "high")))}
+    if kind.startswith("journey."):
+        return {"journey_id": draw(one_of(("jny_1", "jny_2"))), "journey_name": "onboarding"}
+    if table == "platform_events":
+        return {
+            "route": "/v1",
+            "status_code": draw(one_of((200, 404, 500))),
+            "latency_ms": draw(one_of((1.5, 20))),
+        }
+    if table == "membership_events":
+        return {
+            "membership_id": draw(one_of(("mem_1", "mem_2"))),
+            "role": draw(one_of(("member", "admin"))),
+        }
+    if table == "webhook_deliveries":
+        return {
+            "delivery_id": draw(one_of(("dlv_1", "dlv_2"))),
+            "endpoint_id": "end_1",
+            "attempt": draw(st.integers(1, 3)),
+            "outcome": draw(one_of(("delivered", "failed"))),
+            "will_retry": draw(one_of((None, True, False))),
+            "latency_ms": draw(one_of((1.5, 20))),
+        }
+    if table == "campaign_events":
+        return {"campaign_id": "cmp_1", "message_id": draw(one_of(("msg_1", "msg_2")))}
+    if table == "loyalty_events":
+        return {
+            "program_id": "prg_1",
+            "membership_id": draw(one_of(("mem_1", "mem_2"))),
+            "points": draw(one_of((1, 10))),
+            "tier": draw(one_of(("gold", "silver"))),
+        }
+    if table == "notification_events":
+        return {"notification_id": draw(one_of(("ntf_1", "ntf_2"))), "channel": "push"}
+    return {}
+
+
+@st.composite
+def events(draw: st.DrawFn, table: str, key: str, environment: str) -> Record:
+    """A good record of an event table, mostly of the environment."""
+    kind = draw(one_of(TYPES[table]))
+    occurred = draw(instants())
+    received = draw(receipts(occurred))
+    workspace, project = draw(one_of(PLACES))
+    found = {
+        "id": key,
+        "type": kind,
+        "occurred_at": text_of(occurred),
+        "received_at": None if received is None else text_of(received),
+        "environment": draw(one_of((environment,) * 5 + ENVIRONMENTS)),
+        "workspace_id": workspace,
+        "project_id": project,
+        "user_id": draw(one_of((*USERS, *USERS[:2], None))),
+        "anonymous_id": draw(rarely(one_of(("anon_1", "anon_2")), 4)),
+        "session_id": draw(rarely(one_of(("ses_1", "ses_2")), 3)),
+        "service_id": draw(rarely(one_of(SERVICES), 3)),
+        "user_agent": draw(rarely(one_of(AGENTS), 4)),
+        "trace_id": draw(rarely(one_of(("trace_1", "trace_2")), 4)),
+        "impersonator_id": draw(rarely(st.just("usr_5"), 12)),
+        "is_test": draw(rarely(st.just(True), 8)),
+        "data": draw(details(table, kind)),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+@st.composite
+def corrections(draw: st.DrawFn, table: str, earlier: Record) -> Record:
+    """A record with the id of an earlier one: something else in it, received before or after it."""
+    other = draw(events(table, earlier["id"], earlier["environment"]))
+    fields = draw(
+        one_of(
+            (
+                ("received_at",),
+                ("occurred_at",),
+                ("user_id",),
+                ("session_id",),
+                ("is_test",),
+                ("service_id",),
+                ("type", "data"),
+                ("occurred_at", "user_id", "project_id", "type", "data", "is_test", "session_id"),
+            )
+        )
+    )
+    found = dict(earlier)
+    for name in fields:
+        found.pop(name, None)
+        if name in other:
+            found[name] = other[name]
+    before = datetime.fromisoformat(earlier.get("received_at") or earlier["occurred_at"])
+    shift = draw(one_of((timedelta(hours=-1), timedelta(hours=-1), timedelta(0), DAY)))
+    found["received_at"] = text_of(before + shift)
+    if other["workspace_id"] != earlier["workspace_id"]:  # it is within a workspace that ids meet
+        found["project_id"] = earlier["project_id"]
+    return found
+
+
+@st.composite
+def entities(draw: st.DrawFn, table: str) -> Record:
+    """A version of an entity; versions come in any order of their updated_at."""
+    at = datetime(2025, 1, 1, tzinfo=UTC) + draw(st.integers(0, 4)) * DAY
+    made = {"created_at": "2025-01-01T00:00:00Z", "updated_at": text_of(at)}
+    workspace, project = draw(one_of(PLACES))
+    name = draw(one_of(("one", "two", None)))
+    gone = draw(rarely(st.just(text_of(at)), 4))
+    if table == "users":
+        found = {
+            "id": draw(one_of(USERS)),
+            "workspace_id": workspace,
+            "kind": draw(one_of(("human", "human", "human", "service", "bot"))),
+            "merged_into": draw(one_of((None, None, *USERS, "usr_9"))),
+            "deleted_at": gone,
+        }
+    elif table == "workspaces":
+        found = {
+            "id": workspace,
+            "slug": workspace,
+            "name": name,
+            "plan_id": draw(one_of(("free", "growth", "enterprise", "unheard_of", None))),
+            "deleted_at": gone,
+        }
+    elif table == "projects":
+        found = {"id": project, "workspace_id": workspace, "name": name, "deleted_at": gone}
+    elif table == "services":
+        found = {
+            "id": draw(one_of(SERVICES)),
+            "workspace_id": workspace,
+            "project_id": project,
+            "name": name,
+        }
+    else:
+        found = {
+            "workspace_id": workspace,
+            "user_id": draw(one_of(USERS)),
+            "role": draw(one_of(("owner", "member"))),
+            "removed_at": gone,
+        }
+    return {key: value for key, value in (found | made).items() if value is not None}
+
+
+ENTITIES = ("users", "users", "users", "services", "workspaces", "projects", "members")
+
+
+@st.composite
+def views(draw: st.DrawFn) -> Record:
+    """A record of audit_events, in the shape of its source."""
+    workspace, project = draw(one_of(PLACES))
+    return {
+        "action": draw(one_of(("analytics.view", "project.renamed"))),
+        "occurredAt": text_of(draw(instants())),
+        "version": 1,
+        "environment": draw(one_of(ENVIRONMENTS)),
+        "actor": {"type": "user", "id": draw(one_of(USERS)), "name": "A", "metadata": {}},
+        "targets": [{"type": "project", "id": project, "metadata": {"organization_id": workspace}}],
+        "context": {"location": "203.0.113.1", "userAgent": AGENTS[0]},
+        "metadata": {
+            "source": "/projects",
+            "start_date": "2025-01-24T00:00:00.000Z",
+            "end_date": "2025-01-31T23:59:59.999Z",
+            "interval": draw(one_of(("", "day"))),
+        },
+    }
+
+
+# a day, a month, or none: what a file covers
+names = st.one_of(
+    st.just(""), st.just(""), dates.map(date.isoformat), dates.map(lambda day: f"{day:%Y-%m}")
+)
+builds = st.builds(
+    Build,
+    environments=one_of((ENVIRONMENTS, ENVIRONMENTS, ENVIRONMENTS[:1], ENVIRONMENTS[1:])),
+    kind=one_of(("incremental",) * 9 + ("refresh",)),
+    until=st.one_of(
+        st.just(("all", 0)),
+        st.just(("all", 0)),
+        st.just(("all", 0)),
+        st.tuples(one_of(("failed", "selected")), st.integers(0, 99)),
+        st.tuples(st.just("killed"), st.integers(0, 999)),
+    ),
+    publishes=one_of((True, True, True, False)),
+)
+
+
+# Half of the histories are looked at in one environment only, which takes half the time: the other
+# one's records are there all the same.
+in_play = one_of((*(ENVIRONMENTS[:1],) * 5, *(ENVIRONMENTS[1:],) * 2, *(ENVIRONMENTS,) * 3))
+
+# ---- the machine
+
+
+class AnyHistory(RuleBasedStateMachine):
+    """Draws a history step by step and lives through it; marts are compared at its end."""
+
+    recordings: dict[str, Recording]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = tempfile.TemporaryDirectory(prefix="rollcall-history-")
+        self.lived: Replay | None = None
+        self.history: list[Step] = []
+        self.known: dict[str, list[Record]] = {table: [] for table in TYPES}
+
+    def take(self, step: Step) -> None:
+        """One more step of the history."""
+        self.history.append(step)
+        self.carry_out(step)
+
+    def carry_out(self, step: Step) -> None:
+        assert self.lived is not None
+        if isinstance(step, Build):
+            self.lived.build(step)
+        else:
+            self.lived.land(step)
+
+    def land(self, data: st.DataObject, table: str, records: list[Record]) -> None:
+        """Land records as one file: its name says when it sorts, and may say what it covers."""
+        # files of one batch are landed in the order of their names, all of them in the reference:
+        # an arbitrary first digit makes that another order than the one they come in
+        prefix = data.draw(st.integers(0, 9))
+        path = f"{table}/{prefix}-{len(self.history)}-{data.draw(names)}.jsonl"
+        self.take(Land(path, tuple(records)))
+
+    def some_events(self, data: st.DataObject, table: str, most: int) -> list[Record]:
+        """New records, with copies and corrections of what is known among them."""
+        records = []
+        for _ in range(data.draw(st.integers(1, most))):
+            known = self.known[table]
+            how = data.draw(one_of(("new", "new", "new", "correction", "copy"))) if known else "new"
+            if how == "new":
+                environment = data.draw(one_of(self.environments))
+                found = data.draw(events(table, f"evt_{len(known)}", environment))
+            elif how == "correction":
+                found = data.draw(corrections(table, data.draw(one_of(known))))
+            else:
+                found = data.draw(one_of(known))
+            if how != "copy":
+                known.append(found)
+            records.append(found)
+        return records
+
+    @initialize(data=st.data(), environments=in_play)
+    def something_is_there(self, data: st.DataObject, environments: tuple[str, ...]) -> None:
+        recordings = {
+            name: found for name, found in self.recordings.items() if name in environments
+        }
+        recordings = recordings or self.recordings
+        self.environments = tuple(recordings)
+        self.lived = Replay(recordings, Path(self.home.name))
+        for table in ("session_events", "auth_events"):
+            self.land(data, table, self.some_events(data, table, 10))
+        self.take(Build())
+
+    @rule(data=st.data(), table=one_of((*OFTEN, *OFTEN, *TYPES)))
+    def events_land(self, data: st.DataObject, table: str) -> None:
+        self.land(data, table, self.some_events(data, table, 4))
+
+    @precondition(lambda self: self.known["session_events"] or self.known["auth_events"])
+    @rule(data=st.data())
+    def a_correction_lands(self, data: st.DataObject) -> None:
+        table = data.draw(one_of([table for table in TYPES if self.known[table]]))
+        found = data.draw(corrections(table, data.draw(one_of(self.known[table]))))
+        self.known[table].append(found)
+        self.land(data, table, [found])
+
+    @rule(data=st.data(), table=one_of(ENTITIES))
+    def entities_land(self, data: st.DataObject, table: str) -> None:
+        self.land(data, table, data.draw(st.lists(entities(table), min_size=1, max_size=3)))
+
+    @rule(data=st.data())
+    def page_views_land(self, data: st.DataObject) -> None:
+        self.land(data, "audit_events", data.draw(st.lists(views(), min_size=1, max_size=3)))
+
+    @rule(data=st.data())
+    def a_file_lands_again(self, data: st.DataObject) -> None:
+        """The same content under another name, or the same records as another content."""
+        old = data.draw(one_of([step for step in self.history if isinstance(step, Land)]))
+        records = list(old.records)
+        if old.path.startswith("audit_events/"):
+            pass  # copies within a file count there: another split is another content
+        elif data.draw(st.booleans()):
+            records = data.draw(st.permutations(records)) + records[: data.draw(st.integers(0, 2))]
+        self.land(data, old.path.split("/")[0], records)
+
+    @rule(data=st.data(), table=one_of(OFTEN))
+    def an_empty_file_lands(self, data: st.DataObject, table: str) -> None:
+        self.land(data, table, [])
+
+    @rule(build=builds)
+    def it_is_built(self, build: Build) -> None:
+        self.take(build)
+
+    @precondition(lambda self: self.history and isinstance(self.history[-1], Land))
+    @rule()
+    def it_is_built_completely(self) -> None:
+        self.take(Build())
+
+    def teardown(self) -> None:
+        try:
+            if self.lived is not None:
+                found = differences(self.lived)
+                if found:
+                    note("history:\n" + script(self.history))
+                    raise AssertionError(described(found))
+        finally:
+            if self.lived is not None:
+                self.lived.close()
+            self.home.cleanup()
+
+
+def described(found: dict[str, dict[str, list[Any]]]) -> str:
+    """Differences as text."""
+    parts = []
+    for mart, difference in found.items():
+        parts.append(f"{mart} ({', '.join(difference['columns'])})")
+        for side in ("too many", "missing"):
+            parts += [f"  {side}: {row}" for row in difference[side]]
+    return "\n".join(parts)
+
+
+@pytest.fixture(scope="module")
+def recordings() -> dict[str, Recording]:
+    return record()
+
+
+def drawn_at_most(examples: int, *, detecting: bool = False) -> settings:
+    """How histories are drawn; detecting: a failure need not be made small."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=10,
+        deadline=None,
+        derandomize=not EXAMPLES,
+        database=None,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate] if detecting else [Phase.generate, Phase.shrink],
+    )
+
+
+def test_any_history_gives_the_same_marts(recordings: dict[str, Recording]) -> None:
+    machine = type("Machine", (AnyHistory,), {"recordings": recordings})
+    run_state_machine_as_test(machine, settings=drawn_at_most(EXAMPLES or 60))
+
+
+@pytest.fixture(scope="module")
+def some_history(recordings: dict[str, Recording]) -> list[Step]:
+    """One history with much in it, the same at every run; its first build fails half-way."""
+    found: list[list[Step]] = []
+
+    class Teller(AnyHistory):
+        def carry_out(self, step: Step) -> None:
+            pass
+
+        def teardown(self) -> None:
+            found.append(self.history)
+            self.lived = None
+            super().teardown()
+
+    machine = type("Machine", (Teller,), {"recordings": recordings})
+    run_state_machine_as_test(machine, settings=drawn_at_most(200))
+
+    def is_fit(history: list[Step]) -> bool:
+        environment_builds = [
+            (name, step.kind, step.until[0])
+            for step in history
+            if isinstance(step, Build) and step.until[0] in ("all", "failed")
+            for name in step.environments
+        ]
+        return len(environment_builds) <= 9 and {
+            (kind, how) for _, kind, how in environment_builds
+        } >= {("incremental", "failed"), ("refresh", "all")}
+
+    longest = max(filter(is_fit, found), key=len)
+    first = next(n for n, step in enumerate(longest) if isinstance(step, Build))
+    return [*longest[:first], Build(until=("failed", 30)), *longest[first:], Build()]
+
+
+def test_a_replay_is_what_dbt_does(
+    recordings: dict[str, Recording], some_history: list[Step], tmp_path: Path
+) -> None:
+    """The replayed statements are those of dbt over real rows, and so are the marts."""
+    complete = set()
+    compared = 0
+    for environment, step, executed in drive(some_history, recordings, tmp_path):
+        if environment in complete:
+            for node in recordings[environment].nodes:
+                # of a failed build there is what came before the failure
+                if step.until[0] == "all" or node.id in executed:
+                    assert executed.get(node.id, []) == node.statements[step.kind], node.name
+                    compared += 1
+        if step.until[0] == "all":
+            complete.add(environment)
+    assert compared > 100
+
+    single = Replay(recordings, tmp_path / "landing")
+    single.land()
+    single.build(Build())
+    with duckdb.connect() as dbt:
+        dbt.execute(f"attach '{tmp_path}/warehouse.duckdb' as warehouse (read_only)")
+        for environment, recording in recordings.items():
+            path = tmp_path / "marts" / f"{environment}.duckdb"
+            dbt.execute(f"attach '{path}' as {environment}_marts (read_only)")
+            for mart in recording.marts:
+                by_dbt = Counter(dbt.execute(f"select * from {mart.relation}").fetchall())
+                assert by_dbt == single.rows(mart.relation), mart.name
+    single.close()

@@ -19,7 +19,7 @@ from pathlib import Path
 import duckdb
 
 from landing.contract import TABLES
-from landing.schema import create_raw_schema
+from landing.schema import META_COLUMNS, create_raw_schema
 
 FIRST_DAY = date(2025, 10, 1)
 DAYS = 365
@@ -77,7 +77,7 @@ def make_events(events: int, folder: Path) -> Events:
 
 
 def _columns(table: str) -> list[str]:
-    return [name for name, _ in TABLES[table].columns]
+    return [name for name, _ in TABLES[table].columns + META_COLUMNS]
 
 
 def _create_macros(connection: duckdb.DuckDBPyConnection) -> None:

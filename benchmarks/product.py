@@ -79,6 +79,7 @@ def compiled(marts: Collection[str], folder: Path) -> list[Step]:
 def prepare(connection: duckdb.DuckDBPyConnection, steps: Collection[Step], raw: Events) -> None:
     """Put in place what a build finds: databases, schemas, seeds, raw tables as views of files."""
     connection.execute(f"set threads = {THREADS}; set TimeZone = 'UTC'")
+    connection.execute("set enable_progress_bar = false")
     for step in steps:
         database, schema, _ = (part.strip('"') for part in step.address.split("."))
         connection.execute(f"attach if not exists ':memory:' as {database}")

@@ -69,7 +69,7 @@ def range_join(events: Events, steps: Sequence[Step], out: Path | None) -> Secon
     five in one would need a distinct set for each of them at the same time.
     """
     with duckdb.connect() as connection:
-        connection.execute(f"set threads = {THREADS}")
+        connection.execute(f"set threads = {THREADS}; set enable_progress_bar = false")
         seconds = timed(lambda: _range_join(connection, events))
         if out:
             connection.execute(f"copy result to '{out}' (format parquet)")

@@ -21,14 +21,10 @@ int_session_ids_reached as (
 
 int_session_events_resolved as (
     select * from {{ ref('int_session_events_resolved') }}
-    where
-        session_id is not null
-        {%- if is_incremental() %}
-        and activity_date in (select activity_date from int_session_ids_reached)
-        and (workspace_id, project_id, session_id) in (
-            select (workspace_id, project_id, session_id) from int_session_ids_reached
-        )
-        {%- endif %}
+    where session_id is not null
+    {{ and_listed('activity_date', 'int_session_ids_reached') }}
+    {{ and_listed('(workspace_id, project_id, session_id)', 'int_session_ids_reached',
+        '(workspace_id, project_id, session_id)') }}
 ),
 
 grouped as (

@@ -88,7 +88,9 @@ def _database(folder: Path, name: str) -> duckdb.DuckDBPyConnection:
     path = folder.parent / f"{name}.duckdb"
     path.unlink(missing_ok=True)
     path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
-    return duckdb.connect(str(path), config={"threads": THREADS})
+    connection = duckdb.connect(str(path), config={"threads": THREADS})
+    connection.execute("set enable_progress_bar = false")
+    return connection
 
 
 def ours(folder: Path) -> float:

@@ -35,6 +35,7 @@ from landing.tabular import OddRecord, csv_slices, parquet_queries, quote
 FUTURE_TOLERANCE = timedelta(hours=24)
 KEPT_OF_REJECTED = 64 << 10
 PREFILTERED_LINES = 5_000
+PREFILTERED_FROM_LINES = 500
 # below this many bytes the set-up of the SQL path costs more than examining in Python
 FAST_FROM_BYTES = 256 << 10
 
@@ -325,8 +326,11 @@ class _FileReader:
             self.examiner.latest_us,
             self.run.rules.prefilter,
         )
-        self.rows.stage(query, first_line)
-        rest = self.rows.left_over(self._is_clean("payload"))
+        left = self.rows.stage(query, first_line)
+        # to compile the pattern takes as long (10 ms) as to search some hundred lines without it
+        rest = self.rows.left_over(
+            "false" if left < PREFILTERED_FROM_LINES else self._is_clean("payload")
+        )
         if rest:
             self._examine(rest)
 

@@ -58,18 +58,20 @@ class FileRows:
     _row_count: int = field(default=0, init=False)
     _received: tuple[date, date] | None = field(default=None, init=False)
 
-    def stage(self, query: str, first_line: int) -> None:
+    def stage(self, query: str, first_line: int) -> int:
         """Begin a slice with the lines of a query of `stage_sql`; those taken count as read.
 
-        The others stay in temporary table `staged` with `is_ok` false, see `left_over`.
+        Returns the number of the others, which stay in temporary table `staged` with `is_ok`
+        false, see `left_over`.
         """
         self.connection.execute(f"create or replace temp table staged as {query}")
-        taken, first_row = self.connection.execute(
-            "select count(*) filter (is_ok), min(rowid) from staged"
+        taken, left, first_row = self.connection.execute(
+            "select count(*) filter (is_ok), count(*) filter (not is_ok), min(rowid) from staged"
         ).fetchall()[0]
         self._is_staged = True
         self._origin = first_line - (first_row or 0)  # rows of an open transaction count from 2^55
         self.counts.lines += taken
+        return int(left)
 
     def left_over(self, is_clean: str) -> list[tuple[int, str, bool]]:
         """(line, text, `is_clean` as SQL on `payload`) of the staged lines that were not taken."""

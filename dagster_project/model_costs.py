@@ -18,7 +18,7 @@
     ended_at                when the build ended, UTC; 90 days are kept
 
 Belongs here: reading that table, its numbers as Dagster shows them. Does not belong here: how they
-are measured (dbt_project/macros/model_costs.sql).
+are measured (dbt_project/macros/engine/model_costs.sql).
 """
 
 from collections.abc import Iterator

@@ -89,6 +89,9 @@ def land(
     landed_at = (clock.astimezone(UTC) if clock.tzinfo else clock).replace(tzinfo=None)
     create_raw_schema(connection)
     connection.execute("set preserve_insertion_order = true")  # line numbers depend on it
+    # A checkpoint writes the last row group of every table anew: one for every 256 MB, not for
+    # every small file (files of 10,000 lines: 24 ms of CPU each instead of 60).
+    connection.execute("set wal_autocheckpoint = '256MB'")
     ledger = Ledger(connection, run_id, landed_at)
     ledger.load()
     report = LandingReport()

@@ -34,6 +34,7 @@ class Counts:
     rejected: int = 0
 
 
+MAX_LISTED = 200  # batches listed one by one
 _NEW_CONTESTED = "create or replace temp table contested as"
 
 
@@ -52,6 +53,7 @@ class FileRows:
     """(field, JSON type) → (records, first line)."""
     _is_staged: bool = field(default=False, init=False)
     _is_contested: bool = field(default=False, init=False)
+    _met_batches: set[int] = field(default_factory=set, init=False)
     _origin: int = field(default=0, init=False)
     _row_count: int = field(default=0, init=False)
     _received: tuple[date, date] | None = field(default=None, init=False)
@@ -141,18 +143,21 @@ class FileRows:
                 {self.batch}::bigint as _batch,
             from staged where is_ok
         """
-        # of the old rows one column is read, whatever their number (8 bytes a row)
+        # of the old rows two columns are read, of which one is the same for a whole file
         self.connection.execute(
             f"""
             create or replace temp table met as
-            select _key_hash from raw.{name}
+            select distinct _key_hash, _batch from raw.{name}
             where _key_hash in (select _key_hash from staged where is_ok)
-            union
-            select _key_hash from staged where is_ok group by _key_hash having count(*) > 1
-            {"union select _key_hash from contested" if self._is_contested else ""}
+            union all
+            select _key_hash, null from staged where is_ok group by _key_hash having count(*) > 1
             """
         )
-        (met,) = self.connection.execute("select count(*) from met").fetchall()[0]
+        met = [
+            batch
+            for (batch,) in self.connection.execute("select distinct _batch from met").fetchall()
+        ]
+        self._met_batches.update(batch for batch in met if batch is not None)
         if met:
             into = "insert into contested" if self._is_contested else _NEW_CONTESTED
             self.connection.execute(f"{into} {rows} and _key_hash in (select _key_hash from met)")
@@ -251,11 +256,21 @@ class FileRows:
         return f"""
             (
                 select *, true as is_stored from raw.{self.table.name}
-                where _key_hash in (select _key_hash from contested)
+                where {self._is_in_met_batches()} and _key_hash in (select _key_hash from contested)
                 union all
                 select *, false as is_stored from contested
             )
         """
+
+    def _is_in_met_batches(self) -> str:
+        """SQL on a raw table's rows that prunes all that landed with none of the rows met.
+
+        This batch counts too: a later slice may have brought, alone, what waits already.
+        """
+        batches = sorted({*self._met_batches, self.batch})
+        if len(batches) > MAX_LISTED:
+            return f"_batch between {batches[0]} and {batches[-1]}"
+        return f"_batch in ({', '.join(map(str, batches))})"
 
     def _settle_versions(self) -> None:
         """Entities: every content of a key is a version; copies are left out."""
@@ -376,7 +391,7 @@ class FileRows:
                 delete from raw.{name} as t using (
                     select _batch, _line, _file from ranked where is_stored and not is_winner
                 ) as r
-                where {same}
+                where {same} and t.{self._is_in_met_batches()}
                 """
             )
         self.connection.execute(

@@ -27,7 +27,9 @@ from typing import Any
 
 import duckdb
 
+from dagster_project.seals import seal_and_correct
 from landing import create_raw_schema, land
+from landing.schema import KEPT
 
 ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = ROOT / "dbt_project"
@@ -68,7 +70,12 @@ class Build:
     publishes: bool = True
 
 
-Step = Land | Build
+@dataclass(frozen=True)
+class Seal:
+    """The job that seals closed months of production runs, where all that landed is published."""
+
+
+Step = Land | Build | Seal
 History = Sequence[Step]
 
 
@@ -249,6 +256,16 @@ class Replay:
             else:
                 self._clear_left_overs()
 
+    def take(self, step: Step) -> None:
+        """Carry out one step of a history."""
+        if isinstance(step, Land):
+            self.land(step)
+        elif isinstance(step, Build):
+            self.build(step)
+        elif self.is_current.get("production"):
+            seal_and_correct(self.connection, CLOCK.replace(tzinfo=None))
+            self.is_current["production"] = False
+
     def _statements(
         self, recording: Recording, chosen: list[Node], kind: str
     ) -> Iterator[Statement]:
@@ -386,7 +403,7 @@ def drive(
         if isinstance(step, Land):
             script.append(["land", step.path, text_of(step), CLOCK.isoformat()])
             continue
-        for environment in step.environments:
+        for environment in step.environments if isinstance(step, Build) else ():
             how, number = step.until
             if how not in ("all", "failed"):
                 continue
@@ -441,22 +458,15 @@ def differences(lived: Replay, limit: int = 5) -> dict[str, dict[str, list[Any]]
         single.close()
 
 
-STATE_TABLES = ("mau_seals", "mau_corrections")
-
-
 def hand_over_seals(lived: Replay, single: Replay) -> None:
     """Give the single build the sealed months: state that no landing can bring back.
 
     What was sealed, and what was written beside it later, says what was known then; the marts are
-    compared given the same seals. Nothing to do where there are no such tables.
+    compared given the same seals.
     """
-    for table in STATE_TABLES:
-        try:
-            rows = lived.connection.execute(f"select * from raw.{table}").fetchall()
-        except duckdb.CatalogException:
-            continue
+    for table in KEPT:
+        rows = lived.connection.execute(f"select * from raw.{table}").fetchall()
         if rows:
-            single.connection.execute(f"delete from raw.{table}")
             marks = ", ".join("?" * len(rows[0]))
             single.connection.executemany(f"insert into raw.{table} values ({marks})", rows)
 
@@ -469,7 +479,7 @@ def live_through(
         lived = Replay(recordings, Path(folder))
         try:
             for step in history:
-                lived.land(step) if isinstance(step, Land) else lived.build(step)
+                lived.take(step)
             return differences(lived)
         finally:
             lived.close()
@@ -479,7 +489,7 @@ def script(history: History) -> str:
     """A history as Python text that `live_through` takes."""
     lines = ["["]
     for step in history:
-        if isinstance(step, Build):
+        if not isinstance(step, Land):
             lines.append(f"    {step!r},")
             continue
         lines.append(f"    Land({step.path!r}, (")

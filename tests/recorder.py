@@ -38,7 +38,12 @@ LOOKS = {
     duckdb.StatementType.EXPLAIN,
     duckdb.StatementType.PRAGMA,
 }
-COMMENT = re.compile(r"^\s*/\* (\{.*?\}) \*/\s*", re.DOTALL)
+TEMPORARY = re.compile(r"(__dbt_tmp)\d+")
+"""Names of temporary tables, which hold the time of the build."""
+COMMENT = re.compile(r"\s*/\*\s*(?:node: (\S+))?\s*\*/\s*;?\s*$")
+"""The query-comment of dbt_project.yml."""
+BOOKKEEPING = re.compile(r"\borchestration\b|^call ", re.IGNORECASE)
+"""What tells of a build and decides no row: the run report."""
 
 
 MANIFESTS: dict[str, Any] = {}
@@ -68,9 +73,9 @@ def listening(fail_at: str | None = None) -> Iterator[list[Executed]]:
     original = DuckDBCursorWrapper.execute
 
     def execute(self: Any, sql: str, bindings: Any = None) -> Any:
-        comment = COMMENT.match(sql)
-        node = json.loads(comment[1]).get("node_id", "") if comment else None
-        bare = COMMENT.sub("", sql).strip()
+        comment = COMMENT.search(sql)
+        node = (comment[1] or "") if comment else None
+        bare = TEMPORARY.sub(r"\1", COMMENT.sub("", sql).strip())
         if fail_at is not None and node == fail_at:
             raise duckdb.Error(f"{fail_at} was made to fail")
         found = None if bindings is None else list(bindings)
@@ -119,8 +124,10 @@ def settled(executed: list[Executed]) -> list[tuple[str, str, list[Any] | None]]
 
 
 def changes_something(sql: str) -> bool:
-    """Whether a statement (or one of several) does more than look."""
-    return bool(sql) and any(part.type not in LOOKS for part in duckdb.extract_statements(sql))
+    """Whether a statement (or one of several) does more than look or keep the run report."""
+    if not sql or BOOKKEEPING.search(sql):
+        return False
+    return any(part.type not in LOOKS for part in duckdb.extract_statements(sql))
 
 
 def run_dbt(
@@ -168,13 +175,10 @@ def record(project: Path, target: str) -> dict[str, Any]:
         manifest = json.loads((home / "dbt" / target / "manifest.json").read_bytes())
         nodes = described(manifest)
         order = list(dict.fromkeys(node for node, *_ in builds["first"] if node in nodes))
-        last = order[-1]
-        builds["selected"] = run_dbt(
-            project, home, target, [*BUILD, "--select", nodes[last]["name"]]
-        )
-        builds["failed"] = run_dbt(
-            project, home, target, [*BUILD, "--select", nodes[last]["name"]], fail_at=last
-        )
+        first, last = order[0], order[-1]
+        some = [*BUILD, "--select", nodes[first]["name"], nodes[last]["name"]]
+        builds["selected"] = run_dbt(project, home, target, some)
+        builds["failed"] = run_dbt(project, home, target, some, fail_at=last)
     return {"builds": builds, "nodes": nodes, "order": order}
 
 

@@ -39,9 +39,11 @@ from tests.histories import (
     Record,
     Recording,
     Replay,
+    Seal,
     Step,
     differences,
     drive,
+    live_through,
     record,
     script,
 )
@@ -357,10 +359,7 @@ class AnyHistory(RuleBasedStateMachine):
 
     def carry_out(self, step: Step) -> None:
         assert self.lived is not None
-        if isinstance(step, Build):
-            self.lived.build(step)
-        else:
-            self.lived.land(step)
+        self.lived.take(step)
 
     def land(self, data: st.DataObject, table: str, records: list[Record]) -> None:
         """Land records as one file: its name says when it sorts, and may say what it covers."""
@@ -444,6 +443,11 @@ class AnyHistory(RuleBasedStateMachine):
     def it_is_built_completely(self) -> None:
         self.take(Build())
 
+    @precondition(lambda self: self.history and isinstance(self.history[-1], Build))
+    @rule()
+    def closed_months_are_sealed(self) -> None:
+        self.take(Seal())
+
     def teardown(self) -> None:
         try:
             if self.lived is not None:
@@ -491,55 +495,102 @@ def test_any_history_gives_the_same_marts(recordings: dict[str, Recording]) -> N
     run_state_machine_as_test(machine, settings=drawn_at_most(EXAMPLES or 60))
 
 
+def event(key: str = "a", at: str = "2025-01-31T10:00:00Z", **fields: Any) -> Record:
+    """An event of a production user; session.activity unless the fields say otherwise."""
+    found = {"id": key, "type": "session.activity", "occurred_at": at, "environment": "production"}
+    return found | {"workspace_id": "ws_1", "project_id": "prj_a", "user_id": "usr_1"} | fields
+
+
+def service(**fields: Any) -> Record:
+    made = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
+    return {"id": SERVICES[0], "workspace_id": "ws_1", "project_id": "prj_a", **made, **fields}
+
+
+LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
+# histories that gave other marts when they were found
+FOUND: dict[str, list[Step]] = {
+    "a file named for a day landed before its copy that names none": [
+        Land("session_events/2-2025-01-05.jsonl", (event(), event("b", "2025-03-01T10:00:00Z"))),
+        Land("auth_events/1.jsonl", (event("c", "2025-03-10T10:00:00Z", **LOGIN),)),
+        Land("session_events/1.jsonl", (event(), event("b", "2025-03-01T10:00:00Z"))),
+    ],
+    "a day of sessions became empty and was refreshed before it was published": [
+        Land("session_events/1.jsonl", (event(received_at="2025-02-20T00:00:00Z"),)),
+        Land("session_events/2.jsonl", (event("b", "2025-02-10T10:00:00Z"),)),
+        Build(),
+        Land(
+            "session_events/3.jsonl",
+            (event(at="2025-02-05T10:00:00Z", received_at="2025-02-19T00:00:00Z"),),
+        ),
+        Build(publishes=False),
+        Build(kind="refresh"),
+    ],
+    "a service lost its name": [
+        Land("auth_events/1.jsonl", (event(**LOGIN),)),
+        Land("services/1.jsonl", (service(name="one"),)),
+        Build(),
+        Land("services/2.jsonl", (service(updated_at="2025-01-02T00:00:00Z"),)),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_history_that_was_found_gives_the_same_marts(
+    recordings: dict[str, Recording], name: str
+) -> None:
+    assert live_through(FOUND[name], {"production": recordings["production"]}) == {}
+
+
 @pytest.fixture(scope="module")
 def some_history(recordings: dict[str, Recording]) -> list[Step]:
-    """One history with much in it, the same at every run; its first build fails half-way."""
-    found: list[list[Step]] = []
+    """What was drawn for the longest of a few histories, the same at every run, with builds of
+    every kind in between; the first one fails half-way."""
+    found: list[list[Step]] = [[]]
 
     class Teller(AnyHistory):
         def carry_out(self, step: Step) -> None:
             pass
 
         def teardown(self) -> None:
-            found.append(self.history)
+            found.append([step for step in self.history if isinstance(step, Land)])
             self.lived = None
             super().teardown()
 
     machine = type("Machine", (Teller,), {"recordings": recordings})
-    run_state_machine_as_test(machine, settings=drawn_at_most(200))
-
-    def is_fit(history: list[Step]) -> bool:
-        environment_builds = [
-            (name, step.kind, step.until[0])
-            for step in history
-            if isinstance(step, Build) and step.until[0] in ("all", "failed")
-            for name in step.environments
-        ]
-        return len(environment_builds) <= 9 and {
-            (kind, how) for _, kind, how in environment_builds
-        } >= {("incremental", "failed"), ("refresh", "all")}
-
-    longest = max(filter(is_fit, found), key=len)
-    first = next(n for n, step in enumerate(longest) if isinstance(step, Build))
-    return [*longest[:first], Build(until=("failed", 30)), *longest[first:], Build()]
+    run_state_machine_as_test(machine, settings=drawn_at_most(20))
+    files = max(found, key=len)
+    production, fails = ENVIRONMENTS[:1], ("failed", 30)
+    rounds = [
+        [Build(production, until=fails), Build()],
+        [Build(production), Build(production, until=fails)],
+        [Build(production), Build(production, "refresh")],
+        [Build()],
+    ]
+    share = len(files) / len(rounds)
+    steps: list[Step] = []
+    for number, builds_of_round in enumerate(rounds):
+        steps += files[round(number * share) : round((number + 1) * share)]
+        steps += builds_of_round
+    return steps
 
 
 def test_a_replay_is_what_dbt_does(
     recordings: dict[str, Recording], some_history: list[Step], tmp_path: Path
 ) -> None:
     """The replayed statements are those of dbt over real rows, and so are the marts."""
-    complete = set()
-    compared = 0
+    begun, complete, compared = set(), set(), Counter()
     for environment, step, executed in drive(some_history, recordings, tmp_path):
-        if environment in complete:
+        kind = step.kind if environment in complete else "first"
+        if environment in complete or environment not in begun:
             for node in recordings[environment].nodes:
                 # of a failed build there is what came before the failure
                 if step.until[0] == "all" or node.id in executed:
-                    assert executed.get(node.id, []) == node.statements[step.kind], node.name
-                    compared += 1
+                    assert executed.get(node.id, []) == node.statements[kind], node.name
+                    compared[kind] += 1
+        begun.add(environment)
         if step.until[0] == "all":
             complete.add(environment)
-    assert compared > 100
+    assert set(compared) == {"first", "incremental", "refresh"}
 
     single = Replay(recordings, tmp_path / "landing")
     single.land()

@@ -173,6 +173,123 @@ def test_a_record_counts_for_the_day_it_occurred_unless_the_clock_ran_ahead(tabl
     ) == [(day, is_skewed) for _, _, day, is_skewed in ACTIVITY]
 
 
+def edits(table: str) -> list[tuple[str, str]]:
+    """(what stands in a plain line, what to put there) such that faults could cancel out."""
+    number = {"platform_events": '"status_code":200', "loyalty_events": '"points":10'}
+    found = [
+        ('"user_id":"usr_1"', '"user_id":7'),
+        ('"user_id":"usr_1"', '"user_id" : 7'),
+        ('"user_id":"usr_1"', '"user_id":7,"extra":5'),
+        ('"user_id":"usr_1"', '"user_id":null,"user_id":"usr_1"'),
+        ('"user_id":"usr_1"', '"user_id":"usr_1","user_id":null'),
+        ('"user_id":"usr_1"', '"user_id":"usr_1","user_id":"usr_1"'),
+        ('"user_id":"usr_1"', '"user_id":null'),
+        ('"user_id":"usr_1"', '"user_id":null,"nothing":null'),
+        ('"user_id":"usr_1"', '"user_id":nan'),
+        ('"user_id":"usr_1"', '"user_id":NaN'),
+        ('"user_id":"usr_1"', '"user_id":["usr_1"]'),
+        ('"user_id":"usr_1"', '"user_id":{"user_id":"usr_1"}'),
+        ('"user_id":"usr_1"', '"USER_ID":"usr_1"'),
+        ('"user_id":"usr_1"', '"user_id":"usr_1","USER_ID":"usr_2"'),
+        ('"user_id":"usr_1"', '"user_id":"usr_1":"usr_2"'),
+        ('"user_id":"usr_1"', '"user_id":":null"'),
+        ('"user_id":"usr_1"', '"user_id":"data\'s"'),
+        ('"user_id":"usr_1"', '"is_test":true,"is_test":false'),
+        ('"user_id":"usr_1"', '"is_test":"true"'),
+        ('"user_id":"usr_1"', '"is_test":nan'),
+        ('"user_id":"usr_1"', '"is_test": true , "user_id" : "usr_1"'),
+        ('"data":{', '"data":null,"data":{'),
+        ('"data":{', '"data":{"data":null,'),
+        ('"data":{', '"data":{"user_id":"usr_2",'),
+        ('"data":{', '"outcome":"success","data":{'),
+        ('"data":{', '"data":[],"date":{'),
+        ('"data":{', '"data":"x","date":{'),
+        ('"data":{', '"data":nan,"date":{'),
+        ('"id":', '"id":"evt_0","id":'),
+        ('"id":', '"iD":'),
+        ('"production"', '"production" '),
+        ("}}", "}},"),
+        ("}}", ",}}"),
+        ("}}", "}} {}"),
+    ]
+    if table in number:
+        name = number[table].rpartition(":")[0]
+        values = ["2e2", "200.0", "-0", '"200"', "1.5", "-", "--1", "007", "-nan", "-Infinity"]
+        values += ["9223372036854775807", "9223372036854775808", "null", "true", "[1]", "1" * 400]
+        found += [(number[table], f"{name}:{value}") for value in values]
+    if table == "platform_events":
+        values = [
+            "1e999",
+            "-1e999",
+            "nan",
+            "-inf",
+            "1E5",
+            "-0.0",
+            "5e-324",
+            '"1"',
+            "1" * 30,
+            "null",
+        ]
+        found += [('"latency_ms":12.5', f'"latency_ms":{value}') for value in values]
+    return found
+
+
+@pytest.mark.parametrize("table", EVENT_TABLES)
+def test_faults_that_could_cancel_out_do_not(table):
+    plain = lines([event(table)]).decode()
+    sent = []
+    for n, (there, instead) in enumerate(edits(table)):
+        assert there in plain
+        sent.append(plain.replace(there, instead).replace("evt_1", f"evt_{n}").rstrip("\n"))
+    sent += [event(table, id=f"d{d}", data=d) for d in ([], [1], [{}], "x", "", 5, True, {})]
+    content = lines(sent)
+    by_python = landed([(f"{table}/a.jsonl", content)], PYTHON)
+    by_sql = landed([(f"{table}/a.jsonl", content)], SQL)
+    assert everything(by_sql) == everything(by_python)
+    assert by_sql.rows("select count(*) > 10 from raw.rejected_records") == [(True,)]
+
+
+def test_explicit_nulls_stay_on_the_sql_path(tmp_path, monkeypatch):
+    """Extracts that name every field are common."""
+    monkeypatch.setattr("landing.lander.FAST_FROM_BYTES", SQL)
+    monkeypatch.setattr("landing.lander._FileReader._examine", None)
+    warehouse = Warehouse(tmp_path)
+    for table in EVENT_TABLES:
+        nothing = dict.fromkeys((item.name for item in TABLES[table].fields), None)
+        full = {**nothing, **event(table)}
+        assert warehouse.land_one(f"{table}/a.jsonl", [full]).accepted == 1
+    none = event("platform_events", id="2", data=None)
+    assert warehouse.land_one("platform_events/b.jsonl", [none]).accepted == 1
+
+
+def test_a_row_that_comes_alone_in_its_slice_meets_those_that_wait():
+    twice, filler = event(id="twice"), [event(id=str(n), ip="x" * 900) for n in range(4000)]
+    content = lines([twice, twice, *filler, twice])
+    warehouse = landed([("auth_events/a.jsonl", content)], SQL, slice_bytes=1)
+    assert warehouse.rows("select accepted, duplicates from raw.landed_files") == [(4001, 2)]
+    assert warehouse.rows("select _line from raw.auth_events where id = 'twice'") == [(1,)]
+
+
+def test_rows_of_one_file_meet_across_its_slices(tmp_path, monkeypatch):
+    monkeypatch.setattr("landing.lander.FAST_FROM_BYTES", SQL)
+    monkeypatch.setattr("landing.prescan.SLICE_BYTES", 1)
+    warehouse = Warehouse(tmp_path)
+    first = [event(id=str(n)) for n in range(5000)]
+    assert warehouse.land_one("auth_events/1.jsonl", first).accepted == 5000
+    # slices of one block: copies and others stand in different slices than what they meet
+    second = [event(id="twice"), event(id="twice")]
+    second += [event(id=str(n), user_agent="x" * 500) for n in range(4990, 12_000)]
+    second += [event(id="twice")]
+    second += [event(id="3"), event(id="11000", user_agent="x" * 500), "oops"]
+    second += [event(id="12000", user_id=user) for user in ("u1", "u2", "u1")]
+    result = warehouse.land_one("auth_events/2.jsonl", second)
+    ended = (result.accepted, result.duplicates, result.conflicts, result.rejected)
+    assert ended == (7002, 5, 11, 1)
+    assert warehouse.rows("select count(*), count(distinct id) from raw.auth_events") == [
+        (12_002, 12_002)
+    ]
+
+
 @pytest.mark.parametrize("table", EVENT_TABLES)
 def test_the_plan_of_the_sql_path_keeps_the_order_of_lines(table):
     """A join would not; the optimizer makes one of an `in` with a list."""

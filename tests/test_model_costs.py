@@ -108,7 +108,7 @@ def write_project(folder: Path) -> None:
     for name in ("models", "macros"):
         (folder / name).mkdir()
     macro = "model_costs.sql"
-    (folder / "macros" / macro).write_text((DBT / "macros" / macro).read_text())
+    (folder / "macros" / macro).write_text((DBT / "macros" / "engine" / macro).read_text())
     for name, sql in MODELS.items():
         (folder / "models" / f"{name}.sql").write_text(sql)
     tests = [{"unique": {"arguments": {"column_name": "day"}}}]

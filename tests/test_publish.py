@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
@@ -102,6 +102,18 @@ def test_the_newest_versions_and_the_last_of_each_day_are_kept_and_none_from_the
         assert (last in kept) == (day in days[-DAYS_KEPT:] or last in known[-VERSIONS_KEPT:])
     assert len(kept) <= DAYS_KEPT + VERSIONS_KEPT - 1
     assert snapshots.next_version(published, 1, DIGEST) > max(published)
+
+
+def test_of_many_days_with_a_version_or_two_the_newest_thirty_are_kept() -> None:
+    published = {
+        Version(number, number, DIGEST): datetime(2025, 1, 1) + timedelta(days=number // 2)
+        for number in range(2 * DAYS_KEPT + 20)
+    }
+    old = snapshots.superfluous(published, max(published))
+    kept = [version.number for version in sorted(set(published) - set(old))]
+    lasts = [number for number in range(2 * DAYS_KEPT + 20) if number % 2][-DAYS_KEPT:]
+    assert kept == sorted({*lasts, lasts[-1] - 1})
+    assert len(kept) == DAYS_KEPT + 1
 
 
 @given(histories(), st.data())

@@ -336,6 +336,23 @@ def test_leftovers_go_and_nothing_goes_while_a_version_can_not_be_read(at: Wareh
     assert first.parts[0].path.exists()
 
 
+def test_what_a_killed_writer_left_unfinished_goes_before_the_next_one_begins(
+    at: Warehouse,
+) -> None:
+    folder = at.published_folder("production")
+    (folder / "parts" / "fct_events").mkdir(parents=True)
+    left = [
+        folder / ".v000001_b1_0123456789ab.duckdb.tmp",
+        folder / ".v000001_b1_0123456789ab.duckdb.tmp.wal",
+        folder / "parts" / "fct_events" / ".2025-01-01_v000001.parquet.tmp",
+    ]
+    for path in left:
+        path.write_text("")
+    with at.writing("the next run") as found:
+        assert found == ["an unfinished copy of the production marts: removed"]
+    assert not any(path.exists() for path in left)
+
+
 # killed
 
 

@@ -41,10 +41,10 @@
     {%- endif -%}
 {%- endmacro %}
 
-{#- `and` for rows of the days of a list, which is a CTE of the model. -#}
-{% macro and_day_listed(column, list) -%}
+{#- `and` for rows of the days, or other keys, of a list, which is a CTE of the model. -#}
+{% macro and_listed(column, list, key='activity_date') -%}
     {%- if is_incremental() -%}
-    and {{ column }} in (select activity_date from {{ list }})
+    and {{ column }} in (select {{ key }} from {{ list }})
     {%- endif -%}
 {%- endmacro %}
 
@@ -55,8 +55,11 @@
 {% macro standing(model_name) -%}
     {%- set found = [] -%}
     {%- if execute -%}
-        {%- for node in graph.nodes.values() if node.name == model_name and node.resource_type == 'model' -%}
-            {%- do found.append(adapter.get_relation(node.database, node.schema, node.alias)) -%}
+        {%- for node in graph.nodes.values() if node.resource_type == 'model' -%}
+            {%- if node.name == model_name -%}
+                {%- set relation = adapter.get_relation(node.database, node.schema, node.alias) -%}
+                {%- do found.append(relation) -%}
+            {%- endif -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(found | first if found else none) }}

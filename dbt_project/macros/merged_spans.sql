@@ -1,4 +1,4 @@
-{#- Spans of time of one key, put together where they meet: `spans` has the keys, from_at, to_at. -#}
+{#- Spans of time of a key, put together where they meet; `spans` has the keys, from_at, to_at. -#}
 
 {% macro merged_spans(spans, keys) %}
     select

@@ -1,7 +1,7 @@
 {#-
-    Who survives whose merges, from users each in their newest version: one row a user that has a row
-    or into whom somebody was merged; kind is the survivor's. Anybody else is human and their own
-    survivor. A merge chain is walked until a user who is not merged; who is in a cycle stays
+    Who survives whose merges, from users each in their newest version: one row a user that has a
+    row or into whom somebody was merged; kind is the survivor's. Anybody else is human and their
+    own survivor. A merge chain is walked until a user who is not merged; who is in a cycle stays
     unmerged, and a chain that leads into a cycle ends at the first user of that cycle it meets.
 -#}
 

@@ -177,8 +177,8 @@ MUTATIONS = [
     Mutation(
         "a failed build moves the state",
         "macros/build_state.sql",
-        "{%- if not missing['model'] %}",
-        "{%- if true %}",
+        """{{ "built_batch" if missing else "batch" }}""",
+        "batch",
     ),
     Mutation(
         "the state moves when the next build begins, however the last one ended",

@@ -11,7 +11,7 @@
 
 {#-
     The same as a 64-bit integer, to look rows up by: 8 bytes a row are read where the columns
-    themselves would be text. Two keys may share one, so whoever joins on it compares the columns too.
+    themselves would be text. Two keys may share one: who joins on it compares the columns too.
 -#}
 
 {% macro number_of(columns) -%}

@@ -2,10 +2,13 @@
     Incremental strategy `replace_listed`: rows that a list of changes names go, the model's rows
     come. The model says which in its config:
 
-        meta: {replaces: {listed_in: int_days_changed, on: "old.activity_date = listed.activity_date"}}
+        meta:
+            replaces:
+                listed_in: int_days_changed
+                on: old.activity_date = listed.activity_date
 
-    What goes is told by the list and never by the result: a day that has become empty has no rows in
-    the result and yet has to lose those it had.
+    What goes is told by the list and never by the result: a day that has become empty has no rows
+    in the result and yet has to lose those it had.
 -#}
 
 {% macro get_incremental_replace_listed_sql(arguments) -%}

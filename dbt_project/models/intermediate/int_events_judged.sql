@@ -25,7 +25,7 @@ judged as (
         int_event_types_classified.counts_as_active
         and not int_events_unioned.is_test
         and not int_events_unioned.is_impersonated
-        and int_events_unioned.outcome is distinct from 'failure' as is_qualifying,
+        and coalesce(int_events_unioned.outcome, '') <> 'failure' as is_qualifying,
         int_events_unioned._batch
     from int_events_unioned
     inner join int_event_types_classified

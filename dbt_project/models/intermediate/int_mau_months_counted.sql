@@ -15,9 +15,8 @@ int_months_changed as (
 
 int_month_users_identified as (
     select * from {{ ref('int_month_users_identified') }}
-    where
-        kind = 'human'
-        {{ and_day_listed('activity_date', 'int_months_changed') }}
+    where kind = 'human'
+    {{ and_listed('activity_date', 'int_months_changed') }}
 ),
 
 counted as (

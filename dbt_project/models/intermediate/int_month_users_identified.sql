@@ -1,5 +1,5 @@
--- Who was active in which calendar month, by the id that the events named: the job that seals months
--- puts the identities of then on top, int_mau_months_counted those of now.
+-- Who was active in which calendar month, by the id that the events named: the job that seals
+-- months puts the identities of then on top, int_mau_months_counted those of now.
 
 with
 

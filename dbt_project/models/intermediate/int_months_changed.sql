@@ -1,4 +1,5 @@
--- Calendar months with a changed day, each with all of its days: a month is counted anew as a whole.
+-- Calendar months with a changed day, each with all of its days: a month is counted anew as a
+-- whole.
 
 with
 

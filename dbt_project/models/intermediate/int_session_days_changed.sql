@@ -1,5 +1,5 @@
--- The log of days on which sessions started, had events or ended otherwise than at the last complete
--- build: every day of a session that was written anew, as it was and as it is.
+-- The log of days on which sessions started, had events or ended otherwise than at the last
+-- complete build: every day of a session that was written anew, as it was and as it is.
 {{ config(materialized='incremental', incremental_strategy='log') }}
 
 with

@@ -1,6 +1,6 @@
 -- The days on which a session had an event. An inferred session has one on every day it spans,
--- because its events are never further apart than the gap. Most sessions are of one day; those stand
--- apart, so that a filter on the day reads that day's sessions only.
+-- because its events are never further apart than the gap. Most sessions are of one day; those
+-- stand apart, so that a filter on the day reads that day's sessions only.
 
 with
 

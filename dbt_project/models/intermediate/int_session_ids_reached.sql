@@ -1,6 +1,6 @@
--- Sessions with an id that this build writes anew, each with the days on which it has or had events:
--- the id's new events, those that were displaced, and all of what stands; and every session of a
--- user whose survivor changed.
+-- Sessions with an id that this build writes anew, each with the days on which it has or had
+-- events: the id's new events, those that were displaced, and all of what stands; and every
+-- session of a user whose survivor changed.
 
 {%- set standing_sessions = standing('int_sessions_identified') %}
 {%- set standing_user_days = standing('int_user_days_counted') %}

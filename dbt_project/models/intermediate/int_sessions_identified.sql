@@ -21,14 +21,10 @@ int_session_ids_reached as (
 
 int_session_events_resolved as (
     select * from {{ ref('int_session_events_resolved') }}
-    where
-        session_id is not null
-        {%- if is_incremental() %}
-        and activity_date in (select activity_date from int_session_ids_reached)
-        and (workspace_id, project_id, session_id) in (
-            select (workspace_id, project_id, session_id) from int_session_ids_reached
-        )
-        {%- endif %}
+    where session_id is not null
+    {{ and_listed('activity_date', 'int_session_ids_reached') }}
+    {{ and_listed('(workspace_id, project_id, session_id)', 'int_session_ids_reached',
+        '(workspace_id, project_id, session_id)') }}
 ),
 
 grouped as (
@@ -50,9 +46,36 @@ grouped as (
         count(*) filter (where is_journey_completion) as journey_completion_count,
         bool_or(is_test) as is_test,
         bool_or(is_impersonated) as is_impersonated,
-        {{ distinct_list('activity_date') }} as activity_dates
+        min(activity_date) as started_date,
+        max(activity_date) as last_event_date
     from int_session_events_resolved
     group by workspace_id, project_id, session_id
+),
+
+-- Few sessions have events on several days; a list for each of the others took as long as all else
+-- (1.5 of 4.9 s, 2.9M events).
+several_days as (
+    select
+        workspace_id,
+        project_id,
+        session_id
+    from grouped
+    where started_date < last_event_date
+),
+
+days_listed as (
+    select
+        several_days.workspace_id,
+        several_days.project_id,
+        several_days.session_id,
+        {{ distinct_list('int_session_events_resolved.activity_date') }} as activity_dates
+    from several_days
+    inner join int_session_events_resolved
+        on
+            several_days.workspace_id = int_session_events_resolved.workspace_id
+            and several_days.project_id = int_session_events_resolved.project_id
+            and several_days.session_id = int_session_events_resolved.session_id
+    group by several_days.workspace_id, several_days.project_id, several_days.session_id
 ),
 
 revokes_ordered as (
@@ -104,13 +127,14 @@ closed as (
         grouped.trace_id,
         grouped.is_test,
         grouped.is_impersonated,
-        cast(grouped.started_at as date) as started_date,
+        grouped.started_date,
         cast(
             coalesce(least(grouped.first_ended_at, grouped.first_revoked_at), grouped.last_event_at)
             as date
         ) as ended_date,
-        cast(grouped.last_event_at as date) as last_event_date,
-        grouped.activity_dates
+        grouped.last_event_date,
+        coalesce(days_listed.activity_dates, {{ list_of(['grouped.started_date']) }})
+            as activity_dates
     from grouped
     left join revokes_ordered
         on
@@ -118,6 +142,11 @@ closed as (
             and grouped.project_id = revokes_ordered.project_id
             and grouped.session_id = revokes_ordered.session_id
             and revokes_ordered.revoke_number = 1
+    left join days_listed
+        on
+            grouped.workspace_id = days_listed.workspace_id
+            and grouped.project_id = days_listed.project_id
+            and grouped.session_id = days_listed.session_id
 )
 
 select * from closed

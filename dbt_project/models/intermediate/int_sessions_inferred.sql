@@ -46,11 +46,20 @@ visits as (
         {%- if is_incremental() %}
         int_visits_reached.from_at,
         {%- endif %}
-        case when is_closing then 0 else 1 end as is_event,
-        case when is_action_run then 1 else 0 end as action_runs,
-        case when is_engagement then 1 else 0 end as engagements,
-        case when is_journey_completion then 1 else 0 end as journey_completions,
-        case when is_impersonated and not is_closing then 1 else 0 end as impersonations
+        case when int_session_events_resolved.is_closing then 0 else 1 end as is_event,
+        case when int_session_events_resolved.is_action_run then 1 else 0 end as action_runs,
+        case when int_session_events_resolved.is_engagement then 1 else 0 end as engagements,
+        case
+            when int_session_events_resolved.is_journey_completion then 1
+            else 0
+        end as journey_completions,
+        case
+            when
+                int_session_events_resolved.is_impersonated
+                and not int_session_events_resolved.is_closing
+                then 1
+            else 0
+        end as impersonations
     from int_session_events_resolved
     {%- if is_incremental() %}
     inner join int_visits_reached

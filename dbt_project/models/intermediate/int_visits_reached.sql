@@ -1,8 +1,8 @@
--- The stretches of a visitor's time whose sessions by the gap rule this build writes anew, one row a
--- UTC day of the stretch. An event that came or went can join or split what lies within the gap of
--- it, and what it joins is the whole of the sessions it meets; beyond them nothing changes, because
--- after any event that is no close a session is open, whatever came before. A user whose survivor
--- changed is another visitor on all their days, and so is who they were merged with.
+-- The stretches of a visitor's time whose sessions by the gap rule this build writes anew, one row
+-- a UTC day of the stretch. An event that came or went can join or split what lies within the gap
+-- of it, and what it joins is the whole of the sessions it meets; beyond them nothing changes,
+-- because after any event that is no close a session is open, whatever came before. A user whose
+-- survivor changed is another visitor on all their days, and so is who they were merged with.
 
 {%- set gap = "interval '" ~ var('session_gap_minutes') ~ "' minute" %}
 {%- set standing_sessions = standing('int_sessions_inferred') %}
@@ -89,6 +89,12 @@ moments as (
     from stg_displaced_records
 ),
 
+test_or_not as (
+    select true as is_test
+    union all
+    select false as is_test
+),
+
 spans as (
     select
         moments.workspace_id,
@@ -106,7 +112,7 @@ spans as (
         user_days.project_id,
         user_days.user_key,
         cast(null as {{ dbt.type_string() }}) as visitor_anonymous_id,
-        tests.is_test,
+        test_or_not.is_test,
         cast(user_days.activity_date as timestamp) as from_at,
         cast({{ add_days('user_days.activity_date', 1) }} as timestamp) as to_at
     from (
@@ -121,7 +127,7 @@ spans as (
         inner join keys_of_users on int_users_interned.user_id = keys_of_users.user_id
         where keys_of_users.user_key in (select user_key from keys_of_changed_users)
     ) as user_days
-    cross join (select true as is_test union all select false as is_test) as tests
+    cross join test_or_not
 ),
 
 near_spans as (

@@ -84,6 +84,15 @@ days_read as (
     ) as days on stretches.stretch = days.stretch
 ),
 
+{%- else %}
+
+days_read as (
+    select
+        1 as stretch,
+        activity_date
+    from int_days_covered
+),
+
 {%- endif %}
 
 user_days as (
@@ -234,22 +243,14 @@ first_days as (
 
 spine as (
     select
+        days_read.stretch,
         first_days.scope_key,
-        first_days.first_date,
         int_days_covered.activity_date,
-        int_days_covered.is_complete,
-        {%- if is_incremental() %}
-        days_read.stretch
-        {%- else %}
-        1 as stretch
-        {%- endif %}
+        int_days_covered.is_complete
     from first_days
-    {%- if is_incremental() %}
     cross join days_read
     inner join int_days_covered on days_read.activity_date = int_days_covered.activity_date
-    {%- else %}
-    inner join int_days_covered on first_days.first_date <= int_days_covered.activity_date
-    {%- endif %}
+    where int_days_covered.activity_date >= first_days.first_date
 ),
 
 running_totals as (
@@ -260,7 +261,6 @@ running_totals as (
         {%- endfor %}
         spine.stretch,
         spine.scope_key,
-        spine.first_date,
         spine.activity_date,
         spine.is_complete
     from spine
@@ -284,7 +284,6 @@ windows as (
         ) as users_{{ days }}d,
         {%- endfor %}
         scope_key,
-        first_date,
         activity_date,
         is_complete
     from running_totals
@@ -306,11 +305,8 @@ described as (
         '{{ target.name }}' as environment
     from windows
     inner join scopes on windows.scope_key = scopes.scope_key
-    where
-        windows.activity_date >= windows.first_date
-        {%- if is_incremental() %}
-        and windows.activity_date in (select activity_date from int_active_days_reached)
-        {%- endif %}
+    where true
+    {{ and_listed('windows.activity_date', 'int_active_days_reached') }}
 )
 
 select * from described

@@ -1,7 +1,7 @@
 {{ config(
     materialized='view',
     meta={'published_by_day': {
-        'day': 'cast(occurred_at as date)',
+        'day': 'activity_date',
         'changed_in': 'int_days_changed',
         'source_table': 'auth_events',
     }},
@@ -34,6 +34,7 @@ attempts as (
         is_test,
         is_impersonated,
         is_clock_skewed,
+        activity_date,
         '{{ target.name }}' as environment
     from int_auth_events_resolved
 )

@@ -3,7 +3,8 @@
     incremental_strategy='replace_listed',
     meta={'replaces': {
         'listed_in': 'int_days_changed',
-        'on': "cast(old.activity_hour_at as date) = listed.activity_date and listed.source_table = 'auth_events'",
+        'on': "cast(old.activity_hour_at as date) = listed.activity_date
+            and listed.source_table = 'auth_events'",
     }},
 ) }}
 {{ auth_measures_by("date_trunc('hour', occurred_at)", 'activity_hour_at') }}

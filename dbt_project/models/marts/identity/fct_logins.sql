@@ -1,7 +1,7 @@
 {{ config(
     materialized='view',
     meta={'published_by_day': {
-        'day': 'cast(created_at as date)',
+        'day': 'activity_date',
         'changed_in': 'int_days_changed',
         'source_table': 'auth_events',
     }},
@@ -30,6 +30,7 @@ logins as (
         int_auth_events_resolved.provider,
         int_auth_events_resolved.occurred_at as created_at,
         int_auth_events_resolved.is_impersonated,
+        int_auth_events_resolved.activity_date,
         '{{ target.name }}' as environment
     from int_auth_events_resolved
     left join dim_services on int_auth_events_resolved.service_id = dim_services.service_id

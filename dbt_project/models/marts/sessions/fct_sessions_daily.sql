@@ -23,9 +23,8 @@ fct_sessions as (
 
 int_session_days_spanned as (
     select * from {{ ref('int_session_days_spanned') }}
-    where
-        not is_test
-        {{ and_day_listed('activity_date', 'int_session_days_reached') }}
+    where not is_test
+    {{ and_listed('activity_date', 'int_session_days_reached') }}
 ),
 
 int_days_covered as (
@@ -43,7 +42,7 @@ started as (
         percentile_cont(0.95) within group (order by duration_seconds) as p95_duration_seconds
     from fct_sessions
     where true
-    {{ and_day_listed('session_date', 'int_session_days_reached') }}
+    {{ and_listed('session_date', 'int_session_days_reached') }}
     group by workspace_id, project_id, session_date
 ),
 
@@ -65,7 +64,7 @@ ended as (
         count(*) as ended_count
     from fct_sessions
     where true
-    {{ and_day_listed('ended_date', 'int_session_days_reached') }}
+    {{ and_listed('ended_date', 'int_session_days_reached') }}
     group by workspace_id, project_id, ended_date
 ),
 
@@ -76,9 +75,8 @@ revoked as (
         ended_date as session_date,
         count(*) as revoked_count
     from fct_sessions
-    where
-        is_revoked
-        {{ and_day_listed('ended_date', 'int_session_days_reached') }}
+    where is_revoked
+    {{ and_listed('ended_date', 'int_session_days_reached') }}
     group by workspace_id, project_id, ended_date
 ),
 
@@ -116,7 +114,7 @@ spine as (
     from first_days
     inner join int_days_covered on first_days.first_date <= int_days_covered.activity_date
     where true
-    {{ and_day_listed('int_days_covered.activity_date', 'int_session_days_reached') }}
+    {{ and_listed('int_days_covered.activity_date', 'int_session_days_reached') }}
 ),
 
 counted as (

@@ -41,7 +41,8 @@
 {% macro _count_rows_query() %}
     {%- set owners = {} %}
     {%- for node in graph.nodes.values() if node.resource_type in ('model', 'seed') %}
-        {%- do owners.update({(node.database, node.schema, node.alias) | join('.'): node.unique_id}) %}
+        {%- set address = (node.database, node.schema, node.alias) | join('.') %}
+        {%- do owners.update({address: node.unique_id}) %}
     {%- endfor %}
     {%- set tables = run_query(
         "select database_name, schema_name, table_name from duckdb_tables() where not temporary"
@@ -83,7 +84,8 @@
 {# The build as Dagster calls it; dbt on its own has an invocation and no build. #}
 {% macro _build_id() %}
     {%- set tables = run_query(
-        "select 1 from duckdb_tables() where schema_name = 'orchestration' and table_name = 'builds'"
+        "select 1 from duckdb_tables()"
+        ~ " where schema_name = 'orchestration' and table_name = 'builds'"
     ) %}
     {%- set builds = run_query(
         "select build_id from orchestration.builds where status = 'building' and environment = '"
@@ -121,7 +123,8 @@
         select
             context_id,
             any_value(fields.value) filter (fields.metric = 'query.sql') as sql,
-            any_value(fields.value) filter (fields.metric = 'query.total_rows_scanned')::bigint as rows_scanned,
+            any_value(fields.value) filter (fields.metric = 'query.total_rows_scanned')::bigint
+                as rows_scanned,
             any_value(fields.value) filter (fields.metric = 'query.total_time')::double as seconds
         from metrics
         group by context_id
@@ -140,7 +143,8 @@
             statements.rows_scanned,
             statements.seconds,
             -- incremental models move their new rows from a temporary table of dbt's into place
-            regexp_matches(statements.sql, '^\s*insert\s.*\sfrom\s+[^\s]*__dbt_tmp', 'is') as is_move
+            regexp_matches(statements.sql, '^\s*insert\s.*\sfrom\s+[^\s]*__dbt_tmp', 'is')
+                as is_move
         from statements
         inner join duckdb_log_contexts() as contexts using (context_id)
     ),

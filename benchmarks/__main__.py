@@ -79,14 +79,16 @@ def main(environ: Mapping[str, str]) -> int:
             # the other benchmarks' figures are worth having
             traceback.print_exc()
             failed.append(name)
-    document = {
-        "events": size.events,
-        "runs": size.runs,
-        "cpus": len(os.sched_getaffinity(0)),
-        "failed": failed,
-        "measurements": [measurement.document() for measurement in measurements],
-    }
-    (out / "benchmarks.json").write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        # after each one: who stops a long run keeps what was measured
+        document = {
+            "events": size.events,
+            "runs": size.runs,
+            "cpus": len(os.sched_getaffinity(0)),
+            "failed": failed,
+            "measurements": [measurement.document() for measurement in measurements],
+        }
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        (out / "benchmarks.json").write_text(text)
     sys.stdout.write(table(measurements) + "\n")
     if failed:
         sys.stderr.write(f"bench: failed: {', '.join(failed)}\n")

@@ -1,5 +1,6 @@
 -- A month is closed mau_grace_days after its last day, by the environment's own last day and not
 -- the clock on the wall: while extracts are held up no month is sealed without them.
+{{ config(enabled=target.name == 'production') }}
 
 with
 

@@ -1,4 +1,5 @@
 {{ config(
+    enabled=target.name == 'production',
     materialized='incremental',
     incremental_strategy='replace_listed',
     meta={'replaces': {

@@ -1,5 +1,6 @@
 -- Who was active in which calendar month, by the id that the events named: the job that seals
 -- months puts the identities of then on top, int_mau_months_counted those of now.
+{{ config(enabled=target.name == 'production') }}
 
 with
 
@@ -14,7 +15,10 @@ int_users_interned as (
 
 identified as (
     select
+        int_user_days_counted.source_table,
         int_user_days_counted.workspace_id,
+        int_user_days_counted.project_id,
+        int_user_days_counted.service_id,
         {{ month_of('int_user_days_counted.activity_date') }} as month_start_date,
         int_user_days_counted.activity_date,
         int_users_interned.user_id,

@@ -1,5 +1,6 @@
 -- Calendar months with a changed day, each with all of its days: a month is counted anew as a
 -- whole.
+{{ config(enabled=target.name == 'production') }}
 
 with
 

@@ -1,3 +1,5 @@
+{{ config(enabled=target.name == 'production') }}
+
 with
 
 mau_corrections as (

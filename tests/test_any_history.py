@@ -525,7 +525,8 @@ def service(**fields: Any) -> Record:
 
 
 LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
-# histories that gave other marts when they were found
+# Histories that gave other marts when they were found; and the far edges of the widest window,
+# where a drawn history seldom stands with nothing else near it.
 FOUND: dict[str, list[Step]] = {
     "a file named for a day landed before its copy that names none": [
         Land("session_events/2-2025-01-05.jsonl", (event(), event("b", "2025-03-01T10:00:00Z"))),
@@ -542,6 +543,24 @@ FOUND: dict[str, list[Step]] = {
         ),
         Build(publishes=False),
         Build(kind="refresh"),
+    ],
+    "a late day still counts 89 days on": [
+        Land("auth_events/1.jsonl", (event(at="2025-01-31T10:00:00Z", **LOGIN),)),
+        Land("auth_events/2.jsonl", (event("b", at="2025-05-31T10:00:00Z", **LOGIN),)),
+        Build(),
+        Land(
+            "auth_events/3.jsonl",
+            (event("c", at="2025-02-10T10:00:00Z", **LOGIN, user_id="usr_2"),),
+        ),
+    ],
+    "a changed day still counts what was 89 days before": [
+        Land("auth_events/1.jsonl", (event(at="2025-01-31T10:00:00Z", **LOGIN),)),
+        Land("auth_events/2.jsonl", (event("b", at="2025-05-31T10:00:00Z", **LOGIN),)),
+        Build(),
+        Land(
+            "auth_events/3.jsonl",
+            (event("c", at="2025-04-30T10:00:00Z", **LOGIN, user_id="usr_2"),),
+        ),
     ],
     "a service lost its name": [
         Land("auth_events/1.jsonl", (event(**LOGIN),)),

@@ -177,8 +177,9 @@ def polars_run(events: Events, steps: Sequence[Step], out: Path | None) -> Secon
     """Our gaps, told in Polars: the fastest of four formulations tried.
 
     Text becomes category codes while it is read (on 20M events a join to integer keys before
-    `unique` took 4.4 s and `unique` on text 3.8 s where codes took 2.9 s), a user-day one 64-bit number, so that one sort of
-    one column puts each user's days side by side; the streaming engine reads and reduces.
+    `unique` took 4.4 s and `unique` on text 3.8 s where codes took 2.9 s), a user-day one 64-bit
+    number, so that one sort of one column puts each user's days side by side; the streaming engine
+    reads and reduces.
     """
     import polars as pl  # noqa: PLC0415 - a rival's package, in the rival's process alone
 

@@ -45,7 +45,7 @@ def ours(events: Events, steps: Sequence[Step], out: Path | None) -> Seconds:
 
 
 def polars_run(events: Events, steps: Sequence[Step], out: Path | None) -> Seconds:
-    """One group-by; users distinct as codes, which n_unique counts faster than text."""
+    """One group-by, keys and users as category codes."""
     import polars as pl  # noqa: PLC0415 - a rival's package, in the rival's process alone
 
     frames: list[Any] = []
@@ -115,7 +115,7 @@ def _polars(pl: Any, events: Events) -> Any:
 
 
 def chdb_run(events: Events, steps: Sequence[Step], out: Path | None) -> Seconds:
-    """One group-by with conditional counts; uniqExact of text, which needs no keys made first."""
+    """One group-by with conditional counts; uniqExact of text, so that no keys are made first."""
     clickhouse = ClickHouse()
     seconds = timed(lambda: _chdb(clickhouse, events))
     if out:

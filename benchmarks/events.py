@@ -1,8 +1,7 @@
 """The events that contenders start from: Parquet files in the shape in which landing stores rows.
 
 Belongs here: one hash-seeded SELECT a table and month, that makes the same rows every time. Does
-not belong here: spoilt records, files to land (simulator/, which takes 5 µs of CPU an event where
-this takes 2).
+not belong here: spoilt records, files to land (see simulator/).
 
 A year of a company with 12 workspaces, 96 projects and 192 services (300 scopes in which users are
 counted). Users come and go during the year; their rates are skewed, so that a few are active daily
@@ -47,7 +46,7 @@ class Events:
 
 
 def make_events(events: int, folder: Path) -> Events:
-    """Write about `events` events below `folder`, unless they are there; 20M take a minute."""
+    """Write about `events` events below `folder`, unless they are there; 20M take two minutes."""
     target = folder / f"events-{events}"
     stamp = target / "made.json"
     wanted = {"version": VERSION, "columns": {name: _columns(name) for name in EVENT_TABLES}}
@@ -118,7 +117,7 @@ def _create_cast(connection: duckdb.DuckDBPyConnection, users: int) -> None:
             0.02 + 0.5 * pow(share(no, 4), 4) as rate,
             floor(share(no, 5) * {DAYS * 4 // 3})::integer - {DAYS // 3} as from_day,
             from_day + 1 + floor(share(no, 6) * 500)::integer as until_day,
-            -- squared: the first workspace has five times the users of the last
+            -- squared: the first workspace has seven times the users of the last
             floor({WORKSPACES} * pow(share(no, 7), 2))::integer as workspace_no,
             workspace_no * {PROJECTS_EACH}
                 + floor({PROJECTS_EACH} * pow(share(no, 8), 1.5))::integer as project_no,

@@ -22,7 +22,7 @@ from benchmarks.frame import Measurement, Size
 from benchmarks.processes import Ran, run_job
 from benchmarks.steady import fill_history, write_day
 from landing.contract import TABLES
-from landing.schema import stored_columns
+from landing.schema import BOOKKEEPING, stored_columns
 
 HISTORIES = (30, 300)
 DEFAULT_EVENTS_A_DAY = 300_000
@@ -95,7 +95,7 @@ def prepare(cache: Path, days: int, events_a_day: int) -> Path:
     stamp = home / "filled.json"
     wanted = {
         "version": VERSION,
-        "columns": {name: [list(pair) for pair in stored_columns(TABLES[name])] for name in TABLES},
+        "raw": str([*map(stored_columns, TABLES.values()), *BOOKKEEPING.items()]),
     }
     found = json.loads(stamp.read_text()) if stamp.exists() else {}
     is_same = all(found.get(key) == value for key, value in wanted.items())

@@ -24,16 +24,16 @@ WORKSPACES = 12
 PROJECTS = 96
 AGENTS = 40
 DAYS_AT_ONCE = 10
-# for each event table: which of a turn's events are its own
+# for each event table: which of a turn's places are its own, and of which turns
 PARTS = {
-    "auth_events": "place < 2",
-    "session_events": "place between 2 and 10",
-    "platform_events": "place between 11 and 18",
-    "membership_events": "place = 19 and pick(turn_key, 50, 5) = 0",
-    "webhook_deliveries": "place = 19 and pick(turn_key, 50, 5) = 1",
-    "campaign_events": "place = 19 and pick(turn_key, 50, 5) = 2",
-    "loyalty_events": "place = 19 and pick(turn_key, 50, 5) = 3",
-    "notification_events": "place = 19 and pick(turn_key, 50, 5) = 4",
+    "auth_events": (0, 1, "true"),
+    "session_events": (2, 10, "true"),
+    "platform_events": (11, 18, "true"),
+    "membership_events": (19, 19, "pick(turn_key, 50, 5) = 0"),
+    "webhook_deliveries": (19, 19, "pick(turn_key, 50, 5) = 1"),
+    "campaign_events": (19, 19, "pick(turn_key, 50, 5) = 2"),
+    "loyalty_events": (19, 19, "pick(turn_key, 50, 5) = 3"),
+    "notification_events": (19, 19, "pick(turn_key, 50, 5) = 4"),
 }
 # what a table's rows have besides the columns of every event
 DATA = {
@@ -191,6 +191,7 @@ def select(name: str, events_a_day: int) -> str:
     """SQL of a table's rows over the days of `turns`, with `day`; columns named as in raw."""
     if name in ENTITIES:
         return _select_entities(name, events_a_day)
+    first, last, condition = PARTS[name]
     return f"""
         select
             day,
@@ -212,8 +213,8 @@ def select(name: str, events_a_day: int) -> str:
         from (
             select *, hash(turn_key, place) as event_key
             from turns
-            cross join range({EVENTS_A_TURN}) as places(place)
-            where {PARTS[name]}
+            cross join range({first}, {last + 1}) as places(place)
+            where {condition}
         )
     """
 
@@ -308,7 +309,8 @@ def _insert(
             'landed' as status, 0 as bytes, 0 as mtime_ns, count(*) as lines, lines as accepted,
             0 as duplicates, 0 as conflicts, 0 as rejected,
             date '{FIRST_DAY}' + ((_batch - 1) // {tables})::integer as covers_from,
-            covers_from as covers_to, any_value(_landed_at) as landed_at, 'history' as run_id,
+            covers_from as covers_to, covers_from as received_from, covers_from as received_to,
+            any_value(_landed_at) as landed_at, 'history' as run_id,
             _batch
         from raw.{table.name}
         where _batch > {first * tables}

@@ -346,6 +346,19 @@ def event(key: str = "a", at: str = "2025-01-31T10:00:00Z", **fields: Any) -> Re
     return found | {"workspace_id": "ws_1", "project_id": "prj_a", "user_id": "usr_1"} | fields
 
 
+GAPS = (GAP, GAP, GAP + TICK, GAP - TICK, timedelta(minutes=7))
+WINDOWS = (1, 6, 7, 27, 28, 29, 30, 88, 89, 89, 90, 90)
+LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
+# somebody known, or a device
+visitors = one_of(
+    (
+        *({"user_id": user} for user in USERS[:3]),
+        {"user_id": "usr_1", "project_id": "prj_b"},
+        {"user_id": None, "anonymous_id": "anon_1"},
+    )
+)
+
+
 # ---- the machine
 
 
@@ -428,6 +441,46 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(data=st.data(), table=one_of((*OFTEN, *OFTEN, *TYPES)))
     def events_land(self, data: st.DataObject, table: str) -> None:
         self.land(data, table, self.some_events(data, table, data.draw(one_of((1, 1, 4)))))
+
+    def add(self, table: str, at: datetime, **fields: Any) -> Record:
+        """A new record that is known from now on."""
+        key = f"evt_{len(self.known[table])}"
+        found = event(key, text_of(at), environment=self.environments[0], **fields)
+        self.known[table].append(found)
+        return found
+
+    def land_in_parts(self, data: st.DataObject, table: str, records: list[Record]) -> None:
+        """Some of the records land, a build, then the others."""
+        is_late = data.draw(st.lists(st.booleans(), min_size=len(records), max_size=len(records)))
+        parts = [
+            [record for record, late in zip(records, is_late, strict=True) if late == wanted]
+            for wanted in (False, True)
+        ]
+        self.land(data, table, parts[0])
+        self.take(Build())
+        self.land(data, table, parts[1])
+
+    @rule(data=st.data(), start=instants(), who=visitors, test=rarely(st.just(True)))
+    def a_visit_lands_in_parts(
+        self, data: st.DataObject, start: datetime, who: Record, test: bool | None
+    ) -> None:
+        """What comes late joins the sessions of a visitor, or closes them in the middle."""
+        records = []
+        for gap in data.draw(st.lists(one_of(GAPS), min_size=1, max_size=5)):
+            kind = data.draw(one_of(TYPES["session_events"][1:6]))
+            records.append(self.add("session_events", start, type=kind, is_test=test, **who))
+            start += gap
+        self.land_in_parts(data, "session_events", records)
+
+    @rule(data=st.data(), user=one_of(USERS), start=one_of(OFFSETS[:13]), days=one_of(WINDOWS))
+    def a_user_comes_back(self, data: st.DataObject, user: str, start: int, days: int) -> None:
+        """A user's only days, as far apart as a window is long."""
+        first = datetime.combine(FIRST + start * DAY, data.draw(one_of(HOURS)), UTC)
+        records = [
+            self.add("auth_events", first + later * DAY, user_id=user, **LOGIN)
+            for later in (0, min(days, LAST_OFFSET - start))
+        ]
+        self.land_in_parts(data, "auth_events", records)
 
     @precondition(lambda self: self.known["session_events"] or self.known["auth_events"])
     @rule(data=st.data())
@@ -544,7 +597,6 @@ def service(**fields: Any) -> Record:
     return {"id": SERVICES[0], "workspace_id": "ws_1", "project_id": "prj_a", **made, **fields}
 
 
-LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
 # histories that gave other marts when they were found
 FOUND: dict[str, list[Step]] = {
     "a file named for a day landed before its copy that names none": [

@@ -59,6 +59,8 @@ FIRST = date(2025, 1, 30)
 # both sides of the edges of windows (7, 28, 30, 90 days), of months (31 January, 28 February, 30
 # April) and of weeks; the clock stands at the noon of day 122
 OFFSETS = (0, 0, 0, 1, 1, 2, 6, 7, 27, 28, 29, 30, 31, 59, 60, 88, 89, 90, 91, 119, 122, 123, 124)
+# the last day whose beginning is less than 24 hours after the clock
+LAST_OFFSET = 123
 # a visit in the middle of a day, one over midnight, one that begins with the day
 HOURS = (time(12), time(23, 40), time(0))
 STEPS = (timedelta(0), GAP, 2 * GAP, 3 * GAP, timedelta(seconds=10), timedelta(minutes=7))
@@ -337,6 +339,26 @@ builds = st.builds(
 # one's records are there all the same.
 in_play = one_of((*(ENVIRONMENTS[:1],) * 5, *(ENVIRONMENTS[1:],) * 2, *(ENVIRONMENTS,) * 3))
 
+
+def event(key: str = "a", at: str = "2025-01-31T10:00:00Z", **fields: Any) -> Record:
+    """An event of a production user; session.activity unless the fields say otherwise."""
+    found = {"id": key, "type": "session.activity", "occurred_at": at, "environment": "production"}
+    return found | {"workspace_id": "ws_1", "project_id": "prj_a", "user_id": "usr_1"} | fields
+
+
+GAPS = (GAP, GAP, GAP + TICK, GAP - TICK, timedelta(minutes=7))
+WINDOWS = (1, 6, 7, 27, 28, 29, 30, 88, 89, 89, 90, 90)
+LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
+# somebody known, or a device
+visitors = one_of(
+    (
+        *({"user_id": user} for user in USERS[:3]),
+        {"user_id": "usr_1", "project_id": "prj_b"},
+        {"user_id": None, "anonymous_id": "anon_1"},
+    )
+)
+
+
 # ---- the machine
 
 
@@ -397,11 +419,68 @@ class AnyHistory(RuleBasedStateMachine):
         self.lived = Replay(recordings, Path(self.home.name))
         for table in ("session_events", "auth_events"):
             self.land(data, table, self.some_events(data, table, 10))
+        if data.draw(st.booleans()):
+            self.land_bounds()
         self.take(Build())
+
+    def land_bounds(self) -> None:
+        """All days are covered and the last one is there: what comes changes its own days only.
+
+        Otherwise most files move a bound or make days complete, and so reach days without number.
+        """
+        last = FIRST + LAST_OFFSET * DAY
+        for table in ("auth_events", "session_events", "platform_events"):
+            self.take(Land(f"{table}/9-{FIRST - 40 * DAY}-{last}.jsonl", ()))
+        at = datetime.combine(last, time(0), UTC)
+        records = [
+            event("last", text_of(at), type="api.request", environment=name)
+            for name in ENVIRONMENTS
+        ]
+        self.take(Land("platform_events/9-last.jsonl", tuple(records)))
 
     @rule(data=st.data(), table=one_of((*OFTEN, *OFTEN, *TYPES)))
     def events_land(self, data: st.DataObject, table: str) -> None:
-        self.land(data, table, self.some_events(data, table, 4))
+        self.land(data, table, self.some_events(data, table, data.draw(one_of((1, 1, 4)))))
+
+    def add(self, table: str, at: datetime, **fields: Any) -> Record:
+        """A new record that is known from now on."""
+        key = f"evt_{len(self.known[table])}"
+        found = event(key, text_of(at), environment=self.environments[0], **fields)
+        self.known[table].append(found)
+        return found
+
+    def land_in_parts(self, data: st.DataObject, table: str, records: list[Record]) -> None:
+        """Some of the records land, a build, then the others."""
+        is_late = data.draw(st.lists(st.booleans(), min_size=len(records), max_size=len(records)))
+        parts = [
+            [record for record, late in zip(records, is_late, strict=True) if late == wanted]
+            for wanted in (False, True)
+        ]
+        self.land(data, table, parts[0])
+        self.take(Build())
+        self.land(data, table, parts[1])
+
+    @rule(data=st.data(), start=instants(), who=visitors, test=rarely(st.just(True)))
+    def a_visit_lands_in_parts(
+        self, data: st.DataObject, start: datetime, who: Record, test: bool | None
+    ) -> None:
+        """What comes late joins the sessions of a visitor, or closes them in the middle."""
+        records = []
+        for gap in data.draw(st.lists(one_of(GAPS), min_size=1, max_size=5)):
+            kind = data.draw(one_of(TYPES["session_events"][1:6]))
+            records.append(self.add("session_events", start, type=kind, is_test=test, **who))
+            start += gap
+        self.land_in_parts(data, "session_events", records)
+
+    @rule(data=st.data(), user=one_of(USERS), start=one_of(OFFSETS[:13]), days=one_of(WINDOWS))
+    def a_user_comes_back(self, data: st.DataObject, user: str, start: int, days: int) -> None:
+        """A user's only days, as far apart as a window is long."""
+        first = datetime.combine(FIRST + start * DAY, data.draw(one_of(HOURS)), UTC)
+        records = [
+            self.add("auth_events", first + later * DAY, user_id=user, **LOGIN)
+            for later in (0, min(days, LAST_OFFSET - start))
+        ]
+        self.land_in_parts(data, "auth_events", records)
 
     @precondition(lambda self: self.known["session_events"] or self.known["auth_events"])
     @rule(data=st.data())
@@ -513,18 +592,11 @@ def test_any_history_gives_the_same_marts(recordings: dict[str, Recording]) -> N
     run_state_machine_as_test(machine, settings=drawn_at_most(EXAMPLES or 40))
 
 
-def event(key: str = "a", at: str = "2025-01-31T10:00:00Z", **fields: Any) -> Record:
-    """An event of a production user; session.activity unless the fields say otherwise."""
-    found = {"id": key, "type": "session.activity", "occurred_at": at, "environment": "production"}
-    return found | {"workspace_id": "ws_1", "project_id": "prj_a", "user_id": "usr_1"} | fields
-
-
 def service(**fields: Any) -> Record:
     made = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
     return {"id": SERVICES[0], "workspace_id": "ws_1", "project_id": "prj_a", **made, **fields}
 
 
-LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
 # Histories that gave other marts when they were found; and the far edges of the widest window,
 # where a drawn history seldom stands with nothing else near it.
 FOUND: dict[str, list[Step]] = {

@@ -199,7 +199,7 @@ sessions as (
 -- it does are the session's other events looked at.
 lacking as (
     select * from sessions
-    where device_class is null or trace_id is null or anonymous_id is null
+    where event_count > 1 and (device_class is null or trace_id is null or anonymous_id is null)
 ),
 
 found_later as (

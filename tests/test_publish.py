@@ -321,8 +321,10 @@ def raw() -> duckdb.DuckDBPyConnection:
         """
         create schema raw; create schema production_staging;
         attach ':memory:' as production_marts; create schema production_marts.production;
-        create table raw.auth_events (workspace_id varchar, id varchar, environment varchar);
-        insert into raw.auth_events values
+        create table raw.auth_events (
+            workspace_id varchar, id varchar, environment varchar, _batch bigint default 2
+        );
+        insert into raw.auth_events (workspace_id, id, environment) values
             ('w', 'a', 'production'), ('w', 'b', 'production'), ('v', 'a', 'production'),
             ('w', 'c', 'sandbox');
         create table raw.landed_files (
@@ -334,9 +336,14 @@ def raw() -> duckdb.DuckDBPyConnection:
         insert into raw.superseded_records values ('auth_events', false);
         create table raw.rejected_records (table_name varchar);
         insert into raw.rejected_records values ('auth_events');
-        create table production_staging.stg_auth_events as
-            select workspace_id, id as event_id from raw.auth_events
-            where environment = 'production';
+        create schema production_state;
+        create table production_state.build as
+            select 2 as built_batch, 1 as checked_batch, 2 as batch;
+        create table production_staging.stg_auth_events (
+            workspace_id varchar, event_id varchar, _batch bigint default 2
+        );
+        insert into production_staging.stg_auth_events
+            select workspace_id, id, _batch from raw.auth_events where environment = 'production';
         create table production_marts.production.fct_auth as
             select environment from raw.auth_events where environment = 'production';
         """
@@ -367,7 +374,7 @@ def test_gates_pass_what_is_right(raw: duckdb.DuckDBPyConnection) -> None:
     ("fault", "expected"),
     [
         ("delete from raw.auth_events where id = 'c'", (False, True, True)),
-        ("insert into raw.auth_events values ('w', 'd', 'sandbox')", (False, True, True)),
+        ("insert into raw.auth_events values ('w', 'd', 'sandbox', 2)", (False, True, True)),
         ("update raw.landed_files set rejected = 2", (False, True, True)),
         ("update raw.landed_files set lines = null", (False, True, True)),
         ("delete from raw.rejected_records", (False, True, True)),
@@ -382,7 +389,7 @@ def test_gates_pass_what_is_right(raw: duckdb.DuckDBPyConnection) -> None:
             (True, False, True),
         ),
         (
-            "insert into production_staging.stg_auth_events values ('w', 'b')",
+            "insert into production_staging.stg_auth_events values ('w', 'b', 2)",
             (True, False, True),
         ),
         (

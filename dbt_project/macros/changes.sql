@@ -36,7 +36,7 @@
     {%- set list = ref('int_days_changed') -%}
     {%- if is_incremental() -%}
     and (source_table, activity_date) in (
-        select (source_table, activity_date) from {{ listed_now(list) }}
+        select source_table, activity_date from {{ listed_now(list) }}
     )
     {%- endif -%}
 {%- endmacro %}

@@ -96,8 +96,7 @@ revokes_ordered as (
 
 closed as (
     select
-        {{ key_of(["'id'", 'grouped.workspace_id', 'grouped.project_id', 'grouped.session_id']) }}
-            as session_key,
+        {{ session_key_of('grouped') }} as session_key,
         {{ number_of(['grouped.workspace_id', 'grouped.project_id', 'grouped.session_id']) }}
             as session_number,
         grouped.workspace_id,

@@ -11,13 +11,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import duckdb
 
-from dagster_project import builds, catalog, contents, dbt_runner, reporting, snapshots
+from dagster_project import (
+    builds,
+    catalog,
+    contents,
+    dbt_runner,
+    explanations,
+    reporting,
+    snapshots,
+)
 from dagster_project.defs.checks import required_gates
 from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
+from dagster_project.explanations import Explanation
 from dagster_project.parts import DailyMart, Part, Writer, daily_marts, read_changed_days
 from dagster_project.progress import sayer
-from dagster_project.warehouse import ENVIRONMENTS, Warehouse, open_locked_down, quoted
+from dagster_project.warehouse import (
+    ENVIRONMENTS,
+    NO_DOWNLOADS,
+    Warehouse,
+    open_locked_down,
+    quoted,
+)
 
 # On every run that published something: what such a run tells of assets is kept longest.
 PUBLISHED_TAG = "rollcall/published"
@@ -78,11 +94,13 @@ def publish_version(  # noqa: PLR0913
     marts: Collection[str],
     *,
     daily: Sequence[DailyMart] = (),
+    explained: Sequence[Explanation] = (),
     now: datetime | None = None,
 ) -> Report:
     """Copy the small marts, write the parts that changed, look into the result, switch, tidy.
 
-    `daily` are those of the marts that are published in parts.
+    `daily` are those of the marts that are published in parts, `explained` those whose figures
+    get a view of the rows behind them.
     """
     with at.writing(f"publishing {environment}"):
         tidy_marts(at, environment, marts)
@@ -93,6 +111,7 @@ def publish_version(  # noqa: PLR0913
         parts = complete(
             at, environment, inputs, daily=daily, candidate=candidate, version=version, now=now
         )
+        explain(candidate, environment, explained)
         snapshots.flush(candidate)
         rows = count_rows(candidate, environment, marts)
         path = snapshots.switch(candidate, folder, version)
@@ -141,6 +160,12 @@ def complete(  # noqa: PLR0913
     return parts
 
 
+def explain(candidate: Path, environment: str, explained: Sequence[Explanation]) -> None:
+    """Write schema `explained` into a version; its views are read as readers will read them."""
+    with duckdb.connect(str(candidate), config=dict(NO_DOWNLOADS)) as connection:
+        explanations.write(connection, environment, explained)
+
+
 def clean_up(folder: Path, current: snapshots.Version) -> None:
     """Delete versions that need not be kept, then the parts that no kept version lists.
 
@@ -181,7 +206,10 @@ def describe(report: Report) -> dict[str, dg.MetadataValue]:
 
 
 def published(
-    environment: str, marts: list[str], daily: Sequence[DailyMart]
+    environment: str,
+    marts: list[str],
+    daily: Sequence[DailyMart],
+    explained: Sequence[Explanation],
 ) -> dg.AssetsDefinition:
     """The published version of one environment, downstream of all its marts and their checks."""
     asset_spec = dg.AssetSpec(
@@ -208,7 +236,9 @@ def published(
             return
         if reason:
             raise dg.Failure(f"{environment} is not published: {reason}", allow_retries=False)
-        report = publish_version(warehouse, environment, inputs, marts, daily=daily)
+        report = publish_version(
+            warehouse, environment, inputs, marts, daily=daily, explained=explained
+        )
         with warehouse.connect() as connection:
             builds.note_all_is_well(connection, environment)
         context.instance.add_run_tags(context.run_id, {PUBLISHED_TAG: report.path.stem})
@@ -234,7 +264,12 @@ def publishing() -> dg.Definitions:
     manifests = {name: dbt_runner.read_manifest(at, name) for name in ENVIRONMENTS}
     return dg.Definitions(
         assets=[
-            published(name, catalog.marts(manifest, name), daily_marts(manifest, name))
+            published(
+                name,
+                catalog.marts(manifest, name),
+                daily_marts(manifest, name),
+                explanations.explanations(manifest, name),
+            )
             for name, manifest in manifests.items()
         ]
     )

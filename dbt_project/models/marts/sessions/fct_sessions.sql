@@ -18,9 +18,14 @@ int_sessions_inferred as (
 ),
 
 unioned as (
-    {%- for model, session_id, revoked_at in [
-        ('int_sessions_identified', 'session_id', 'first_revoked_at'),
-        ('int_sessions_inferred', 'cast(null as ' ~ dbt.type_string() ~ ')', 'ended_at'),
+    {%- for model, session_id, revoked_at, active_dates in [
+        ('int_sessions_identified', 'session_id', 'first_revoked_at', 'activity_dates'),
+        (
+            'int_sessions_inferred',
+            'cast(null as ' ~ dbt.type_string() ~ ')',
+            'ended_at',
+            list_of_days('started_date', 'last_event_date'),
+        ),
     ] %}
     select
         session_key,
@@ -33,6 +38,7 @@ unioned as (
         ended_at,
         started_date as session_date,
         ended_date,
+        {{ active_dates }} as active_dates,
         {{ seconds_between('started_at', 'ended_at') }} as duration_seconds,
         cast(event_count as bigint) as event_count,
         cast(action_run_count as bigint) as action_run_count,
@@ -82,6 +88,7 @@ judged as (
         trace_id,
         is_test,
         is_impersonated,
+        active_dates,
         '{{ target.name }}' as environment
     from unioned
 )

@@ -23,8 +23,6 @@ int_days_changed as (
         )
 ),
 
-{%- if is_incremental() %}
-
 int_membership_histories_reached as (
     select * from {{ listed_now(ref('int_membership_histories_reached')) }} as listed
 ),
@@ -42,8 +40,6 @@ int_user_days_counted as (
             {%- endfor %}
         )
 ),
-
-{%- endif %}
 
 changes as (
     select

@@ -178,9 +178,7 @@ def test_marts_follow_the_definitions(warehouse: Warehouse, seed: int) -> None:
     }
     changes, movements = parsed["membership_events"], parsed["loyalty_events"]
     last_day = max(
-        oracle.time_of(event).date()
-        for event in [*changes, *movements]
-        if not event.get("is_test")
+        oracle.time_of(event).date() for event in [*changes, *movements] if not event.get("is_test")
     )
 
     assert warehouse.read(

@@ -53,6 +53,27 @@ ANSWERS = {
             "is_impersonated",
         ],
     ),
+    "memberships_daily": (
+        "fct_memberships_daily",
+        [*PLACE, "activity_date"],
+        [
+            *("invited_count", "added_count", "removed_count", "role_changed_count"),
+            "member_count_at_end",
+        ],
+    ),
+    "loyalty_daily": (
+        "fct_loyalty_daily",
+        [*PLACE, "program_id", "activity_date"],
+        [
+            *("earned_points", "redeemed_points", "expired_points", "adjusted_points"),
+            *("reward_count", "tier_change_count"),
+        ],
+    ),
+    "loyalty_balances": (
+        "fct_loyalty_balances",
+        [*PLACE, "program_id", "user_id"],
+        ["balance", "tier"],
+    ),
     "mau_daily": ("fct_mau_daily", ["workspace_id", "activity_date"], ["mau"]),
 }
 

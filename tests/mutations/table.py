@@ -14,6 +14,8 @@ class Mutation(NamedTuple):
 
 INTERMEDIATE = "models/intermediate"
 IDENTITY = "models/marts/identity"
+MEMBERSHIPS = f"{INTERMEDIATE}/memberships"
+GROWTH = "models/marts/growth"
 
 MUTATIONS = [
     Mutation(
@@ -185,5 +187,79 @@ MUTATIONS = [
         "macros/build_state.sql",
         "    set batch = (select",
         "    set built_batch = batch, batch = (select",
+    ),
+    Mutation(
+        "a displaced membership event is still known",
+        f"{MEMBERSHIPS}/int_membership_histories_reached.sql",
+        "source_table = 'membership_events'\n        and _batch",
+        "source_table = 'auth_events'\n        and _batch",
+    ),
+    Mutation(
+        "what somebody who is parted took along is still known of the former survivor",
+        f"{MEMBERSHIPS}/int_membership_histories_reached.sql",
+        "former_surviving_user_id as surviving_user_id",
+        "surviving_user_id",
+    ),
+    Mutation(
+        "what a merged user's memberships tell the others is forgotten",
+        f"{MEMBERSHIPS}/int_membership_histories_reached.sql",
+        "int_users_interned.user_number = int_user_days_counted.user_number",
+        "int_users_interned.user_number = int_user_days_counted.user_number and false",
+    ),
+    Mutation(
+        "a membership event does not reach what came later on its own day",
+        f"{MEMBERSHIPS}/int_growth_days_changed.sql",
+        "int_membership_histories_reached.from_date <= int_user_days_counted.activity_date",
+        "int_membership_histories_reached.from_date < int_user_days_counted.activity_date",
+    ),
+    Mutation(
+        "a membership event reaches the id that it names and no other of the user",
+        f"{MEMBERSHIPS}/int_growth_days_changed.sql",
+        "int_membership_histories_reached.user_id = int_users_interned.surviving_user_id",
+        "int_membership_histories_reached.user_id = int_users_interned.user_id",
+    ),
+    Mutation(
+        "a day that has no membership event any more does not reach what follows",
+        f"{MEMBERSHIPS}/int_membership_days_reached.sql",
+        "where is_eventful and activity_date in",
+        "where not is_eventful and activity_date in",
+    ),
+    Mutation(
+        "the first new day at the end has no members",
+        f"{MEMBERSHIPS}/int_membership_days_reached.sql",
+        "last_days.last_date)', 1) }}",
+        "last_days.last_date)', 2) }}",
+    ),
+    Mutation(
+        "members who were there before a changed day are added again",
+        f"{GROWTH}/fct_memberships_daily.sql",
+        "on\n            int_member_days_counted.workspace_id = written_members.workspace_id",
+        "on\n            int_member_days_counted.activity_date in"
+        " (select activity_date from written_member_days)\n"
+        "            and int_member_days_counted.workspace_id = written_members.workspace_id",
+    ),
+    Mutation(
+        "a balance keeps a displaced event",
+        f"{MEMBERSHIPS}/int_loyalty_accounts_reached.sql",
+        "where source_table = 'loyalty_events' and _batch",
+        "where source_table = 'auth_events' and _batch",
+    ),
+    Mutation(
+        "who a user was merged with before keeps their balance",
+        f"{MEMBERSHIPS}/int_loyalty_accounts_reached.sql",
+        "int_users_changed.former_surviving_user_id = survivors.user_id",
+        "int_users_changed.surviving_user_id = survivors.user_id",
+    ),
+    Mutation(
+        "the balance of nobody is never replaced",
+        f"{GROWTH}/fct_loyalty_balances.sql",
+        "old.user_id is not distinct from listed.user_id",
+        "old.user_id = listed.user_id",
+    ),
+    Mutation(
+        "days of loyalty are replaced by those of memberships",
+        f"{MEMBERSHIPS}/int_loyalty_days_counted.sql",
+        "listed.source_table = 'loyalty_events'",
+        "listed.source_table = 'membership_events'",
     ),
 ]

@@ -493,7 +493,7 @@ class AnyHistory(RuleBasedStateMachine):
             start += gap
         self.land_in_parts(data, "session_events", records)
 
-    @rule(data=st.data(), table=one_of(MESSAGES), start=instants(), who=visitors)
+    @rule(data=st.data(), table=one_of(tuple(MESSAGES)), start=instants(), who=visitors)
     def a_message_lands_in_parts(
         self, data: st.DataObject, table: str, start: datetime, who: Record
     ) -> None:

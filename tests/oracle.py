@@ -262,3 +262,124 @@ def auth_by_day(
             ),
         }
     return measured
+
+
+def in_time(events: Iterable[Record]) -> list[Record]:
+    """By time; at the same instant by id."""
+    return sorted(events, key=lambda event: (time_of(event), event["id"]))
+
+
+def is_same_place(one: Record, other: Record) -> bool:
+    return all(one[key] == other[key] for key in ("workspace_id", "project_id"))
+
+
+def surviving_user(event: Record, merged_into: Mapping[str, str]) -> str | None:
+    """Who the event's user is, after merges."""
+    user = event.get("user_id")
+    return None if user is None else survivor(user, merged_into)
+
+
+def membership_of(
+    event: Record, changes: Iterable[Record], merged_into: Mapping[str, str]
+) -> str | None:
+    """membership_id of a growth row: its own, else what was known of its user at its time."""
+    own = (event.get("data") or {}).get("membership_id")
+    user = surviving_user(event, merged_into)
+    if own is not None or user is None:
+        return own
+    known = [
+        change["data"]["membership_id"]
+        for change in in_time(changes)
+        if is_same_place(change, event)
+        and surviving_user(change, merged_into) == user
+        and time_of(change) <= time_of(event)
+        and change["data"].get("membership_id") is not None
+        and (event.get("is_test") or not change.get("is_test"))
+    ]
+    return known[-1] if known else None
+
+
+MEMBERSHIP_CHANGES = ("invited", "added", "removed", "role_changed")
+
+
+def memberships_by_day(
+    changes: Iterable[Record], merged_into: Mapping[str, str], last_day: date
+) -> dict[tuple[str, str, date], tuple[int, ...]]:
+    """(workspace, project, day) → counts of MEMBERSHIP_CHANGES, members at its end."""
+    counted = {}
+    by_place = defaultdict(list)
+    for change in in_time(change for change in changes if not change.get("is_test")):
+        by_place[change["workspace_id"], change["project_id"]].append(change)
+    for place, its_changes in by_place.items():
+        day = time_of(its_changes[0]).date()
+        while day <= last_day:
+            so_far = [change for change in its_changes if time_of(change).date() <= day]
+            latest = {surviving_user(change, merged_into): change["type"] for change in so_far}
+            latest.pop(None, None)
+            of_day = [change["type"] for change in so_far if time_of(change).date() == day]
+            counted[(*place, day)] = (
+                *(of_day.count(f"membership.{kind}") for kind in MEMBERSHIP_CHANGES),
+                sum(
+                    kind in ("membership.added", "membership.role_changed")
+                    for kind in latest.values()
+                ),
+            )
+            day += timedelta(days=1)
+    return counted
+
+
+POINTS = ("earned", "redeemed", "expired", "adjusted")
+
+
+def points_of(events: Iterable[Record], kind: str) -> int:
+    """The sum of a kind's points."""
+    return sum(event["data"]["points"] for event in events if event["type"] == f"points.{kind}")
+
+
+def loyalty_by_day(
+    events: Iterable[Record], kinds: Mapping[str, str], merged_into: Mapping[str, str]
+) -> dict[tuple[str, str, str | None, date], tuple[int, ...]]:
+    """(workspace, project, program, day) → POINTS, rewards, tier changes, active members."""
+    by_key = defaultdict(list)
+    for event in events:
+        if not event.get("is_test"):
+            program = event["data"].get("program_id")
+            key = (event["workspace_id"], event["project_id"], program, time_of(event).date())
+            by_key[key].append(event)
+    counted = {}
+    for key, its_events in by_key.items():
+        types = [event["type"] for event in its_events]
+        active = {
+            surviving_user(event, merged_into)
+            for event in its_events
+            if not event.get("impersonator_id")
+        }
+        counted[key] = (
+            *(points_of(its_events, kind) for kind in POINTS),
+            types.count("reward.claimed"),
+            types.count("tier.changed"),
+            sum(user is not None and kinds.get(user, "human") == "human" for user in active),
+        )
+    return counted
+
+
+def loyalty_balances(
+    events: Iterable[Record], merged_into: Mapping[str, str]
+) -> dict[tuple[str, str, str | None, str | None], tuple[int, str | None, datetime]]:
+    """(workspace, project, program, user) → balance, tier, time of the last event."""
+    by_key = defaultdict(list)
+    for event in in_time(event for event in events if not event.get("is_test")):
+        program, user = event["data"].get("program_id"), surviving_user(event, merged_into)
+        by_key[event["workspace_id"], event["project_id"], program, user].append(event)
+    balances = {}
+    for key, its_events in by_key.items():
+        earned, redeemed, expired, adjusted = (points_of(its_events, kind) for kind in POINTS)
+        tiers = [
+            event["data"].get("tier") for event in its_events if event["type"] == "tier.changed"
+        ]
+        balances[key] = (
+            earned - redeemed - expired + adjusted,
+            tiers[-1] if tiers else None,
+            time_of(its_events[-1]),
+        )
+    return balances

@@ -53,6 +53,14 @@ ANSWERS = {
             "is_impersonated",
         ],
     ),
+    "memberships_daily": (
+        "fct_memberships_daily",
+        [*PLACE, "activity_date"],
+        [
+            *("invited_count", "added_count", "removed_count", "role_changed_count"),
+            "member_count_at_end",
+        ],
+    ),
     "webhooks": (
         "fct_webhook_events",
         [*PLACE, "delivery_id", "endpoint_id"],
@@ -78,6 +86,19 @@ ANSWERS = {
             *("message_count", "sent_count", "delivered_count", "bounced_count", "failed_count"),
             *("complained_count", "opened_count", "clicked_count", "unsubscribed_count"),
         ],
+    ),
+    "loyalty_daily": (
+        "fct_loyalty_daily",
+        [*PLACE, "program_id", "activity_date"],
+        [
+            *("earned_points", "redeemed_points", "expired_points", "adjusted_points"),
+            *("reward_count", "tier_change_count"),
+        ],
+    ),
+    "loyalty_balances": (
+        "fct_loyalty_balances",
+        [*PLACE, "program_id", "user_id"],
+        ["balance", "tier"],
     ),
     "notifications": (
         "fct_notifications",

@@ -98,7 +98,10 @@ TYPES: dict[str, tuple[str, ...]] = {
         *("message.clicked", "message.bounced", "message.complained", "message.failed"),
         "message.unsubscribed",
     ),
-    "loyalty_events": ("points.earned", "points.redeemed", "points.adjusted", "tier.changed"),
+    "loyalty_events": (
+        *("points.earned", "points.redeemed", "points.expired", "points.adjusted"),
+        *("tier.changed", "reward.claimed"),
+    ),
     "notification_events": (
         *("notification.queued", "notification.sent", "notification.delivered"),
         *("notification.failed", "notification.read"),
@@ -167,10 +170,11 @@ def details(draw: st.DrawFn, table: str, kind: str) -> Record:  # noqa: PLR0911 
             "latency_ms": draw(one_of((1.5, 20))),
         }
     if table == "membership_events":
-        return {
-            "membership_id": draw(one_of(("mem_1", "mem_2"))),
+        found = {
+            "membership_id": draw(one_of((None, "mem_1", "mem_2", "mem_3"))),
             "role": draw(one_of(("member", "admin"))),
         }
+        return {name: value for name, value in found.items() if value is not None}
     if table == "webhook_deliveries":
         return {
             "delivery_id": draw(one_of(("dlv_1", "dlv_2"))),
@@ -189,12 +193,13 @@ def details(draw: st.DrawFn, table: str, kind: str) -> Record:  # noqa: PLR0911 
             "channel": draw(one_of((None, "email"))),
         }
     if table == "loyalty_events":
-        return {
-            "program_id": "prg_1",
-            "membership_id": draw(one_of(("mem_1", "mem_2"))),
+        found = {
+            "program_id": draw(one_of((None, "prg_1", "prg_1", "prg_2"))),
+            "membership_id": draw(one_of((None, None, "mem_1"))),
             "points": draw(one_of((1, 10))),
-            "tier": draw(one_of(("gold", "silver"))),
+            "tier": draw(one_of((None, "gold", "silver"))),
         }
+        return {name: value for name, value in found.items() if value is not None}
     if table == "notification_events":
         return {
             "notification_id": draw(one_of(("ntf_1", "ntf_2"))),
@@ -519,6 +524,22 @@ class AnyHistory(RuleBasedStateMachine):
             for later in (0, min(days, LAST_OFFSET - start))
         ]
         self.land_in_parts(data, "auth_events", records)
+
+    @rule(data=st.data(), user=one_of(USERS[:3]), place=one_of(PLACES), start=instants())
+    def a_membership_lands_in_parts(
+        self, data: st.DataObject, user: str, place: tuple[str, str], start: datetime
+    ) -> None:
+        """Changes of a membership with what looks it up after each of them, some of it late."""
+        workspace, project = place
+        for table in ("membership_events", "loyalty_events"):
+            records, at = [], start
+            for gap in data.draw(st.lists(one_of((*GAPS, DAY)), min_size=1, max_size=3)):
+                kind = data.draw(one_of(TYPES[table]))
+                fields = {"type": kind, "data": data.draw(details(table, kind)), "user_id": user}
+                fields |= {"workspace_id": workspace, "project_id": project}
+                records.append(self.add(table, at, **fields))
+                at += gap
+            self.land_in_parts(data, table, records)
 
     @precondition(lambda self: self.known["session_events"] or self.known["auth_events"])
     @rule(data=st.data())

@@ -25,8 +25,6 @@ int_days_changed as (
         )
 ),
 
-{%- if is_incremental() %}
-
 int_membership_histories_reached as (
     select * from {{ listed_now(ref('int_membership_histories_reached')) }} as listed
 ),
@@ -44,8 +42,6 @@ int_user_days_counted as (
             {%- endfor %}
         )
 ),
-
-{%- endif %}
 
 changes as (
     select

@@ -61,6 +61,32 @@ ANSWERS = {
             "member_count_at_end",
         ],
     ),
+    "webhooks": (
+        "fct_webhook_events",
+        [*PLACE, "delivery_id", "endpoint_id"],
+        ["event_type", "outcome", "attempt_count", "is_test"],
+    ),
+    "webhooks_daily": (
+        "fct_webhooks_daily",
+        [*PLACE, "endpoint_id", "event_type", "activity_date"],
+        [
+            *("delivered_count", "exhausted_count", "pending_count", "attempt_count"),
+            "retry_count",
+        ],
+    ),
+    "campaign_messages": (
+        "fct_campaign_messages",
+        [*PLACE, "message_id"],
+        ["campaign_id", "channel", "delivery_state", "is_test"],
+    ),
+    "campaigns_daily": (
+        "fct_campaigns_daily",
+        [*PLACE, "campaign_id", "channel", "activity_date"],
+        [
+            *("message_count", "sent_count", "delivered_count", "bounced_count", "failed_count"),
+            *("complained_count", "opened_count", "clicked_count", "unsubscribed_count"),
+        ],
+    ),
     "loyalty_daily": (
         "fct_loyalty_daily",
         [*PLACE, "program_id", "activity_date"],
@@ -73,6 +99,19 @@ ANSWERS = {
         "fct_loyalty_balances",
         [*PLACE, "program_id", "user_id"],
         ["balance", "tier"],
+    ),
+    "notifications": (
+        "fct_notifications",
+        [*PLACE, "notification_id", "channel"],
+        ["delivery_state", "is_test"],
+    ),
+    "notifications_daily": (
+        "fct_notifications_daily",
+        [*PLACE, "channel", "activity_date"],
+        [
+            *("notification_count", "sent_count", "delivered_count", "failed_count"),
+            "read_count",
+        ],
     ),
     "mau_daily": ("fct_mau_daily", ["workspace_id", "activity_date"], ["mau"]),
 }

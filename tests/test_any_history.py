@@ -96,12 +96,16 @@ TYPES: dict[str, tuple[str, ...]] = {
     "campaign_events": (
         *("message.queued", "message.sent", "message.delivered", "message.opened"),
         *("message.clicked", "message.bounced", "message.complained", "message.failed"),
+        "message.unsubscribed",
     ),
     "loyalty_events": (
         *("points.earned", "points.redeemed", "points.expired", "points.adjusted"),
         *("tier.changed", "reward.claimed"),
     ),
-    "notification_events": ("notification.sent", "notification.delivered", "notification.read"),
+    "notification_events": (
+        *("notification.queued", "notification.sent", "notification.delivered"),
+        *("notification.failed", "notification.read"),
+    ),
 }
 OFTEN = ("session_events", "auth_events", "session_events", "auth_events", "platform_events")
 
@@ -174,14 +178,20 @@ def details(draw: st.DrawFn, table: str, kind: str) -> Record:  # noqa: PLR0911 
     if table == "webhook_deliveries":
         return {
             "delivery_id": draw(one_of(("dlv_1", "dlv_2"))),
-            "endpoint_id": "end_1",
+            "endpoint_id": draw(one_of(("end_1", "end_1", "end_2"))),
+            "event_type": draw(one_of((None, "member.added", "member.removed"))),
             "attempt": draw(st.integers(1, 3)),
-            "outcome": draw(one_of(("delivered", "failed"))),
+            "outcome": draw(one_of(("delivered", "failed", "failed"))),
             "will_retry": draw(one_of((None, True, False))),
-            "latency_ms": draw(one_of((1.5, 20))),
+            "status_code": draw(one_of((None, 200, 500))),
+            "latency_ms": draw(one_of((None, 1.5, 20))),
         }
     if table == "campaign_events":
-        return {"campaign_id": "cmp_1", "message_id": draw(one_of(("msg_1", "msg_2")))}
+        return {
+            "campaign_id": draw(one_of((None, "cmp_1", "cmp_2"))),
+            "message_id": draw(one_of(("msg_1", "msg_2"))),
+            "channel": draw(one_of((None, "email"))),
+        }
     if table == "loyalty_events":
         found = {
             "program_id": draw(one_of((None, "prg_1", "prg_1", "prg_2"))),
@@ -191,7 +201,10 @@ def details(draw: st.DrawFn, table: str, kind: str) -> Record:  # noqa: PLR0911 
         }
         return {name: value for name, value in found.items() if value is not None}
     if table == "notification_events":
-        return {"notification_id": draw(one_of(("ntf_1", "ntf_2"))), "channel": "push"}
+        return {
+            "notification_id": draw(one_of(("ntf_1", "ntf_2"))),
+            "channel": draw(one_of((None, "push", "push"))),
+        }
     return {}
 
 
@@ -236,6 +249,7 @@ def corrections(draw: st.DrawFn, table: str, earlier: Record) -> Record:
                 ("session_id",),
                 ("is_test",),
                 ("service_id",),
+                ("data",),
                 ("type", "data"),
                 ("occurred_at", "user_id", "project_id", "type", "data", "is_test", "session_id"),
             )
@@ -352,6 +366,13 @@ def event(key: str = "a", at: str = "2025-01-31T10:00:00Z", **fields: Any) -> Re
 
 
 GAPS = (GAP, GAP, GAP + TICK, GAP - TICK, timedelta(minutes=7))
+# days after which something else is heard of a message; and which message it is
+DAYS_LATER = (0, 0, 1, 2, -1)
+MESSAGES: dict[str, Record] = {
+    "webhook_deliveries": {"delivery_id": "dlv_1", "endpoint_id": "end_1"},
+    "campaign_events": {"message_id": "msg_1"},
+    "notification_events": {"notification_id": "ntf_1", "channel": "push"},
+}
 WINDOWS = (1, 6, 7, 27, 28, 29, 30, 88, 89, 89, 90, 90)
 LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
 # somebody known, or a device
@@ -476,6 +497,23 @@ class AnyHistory(RuleBasedStateMachine):
             records.append(self.add("session_events", start, type=kind, is_test=test, **who))
             start += gap
         self.land_in_parts(data, "session_events", records)
+
+    @rule(data=st.data(), table=one_of(tuple(MESSAGES)), start=instants(), who=visitors)
+    def a_message_lands_in_parts(
+        self, data: st.DataObject, table: str, start: datetime, who: Record
+    ) -> None:
+        """What comes late is another state of a message, or another first day; then one of its
+        events is corrected, which may take it to another day or another message."""
+        records = []
+        for later in data.draw(st.lists(one_of(DAYS_LATER), min_size=1, max_size=4)):
+            kind = data.draw(one_of(TYPES[table]))
+            found = data.draw(details(table, kind)) | MESSAGES[table]
+            records.append(self.add(table, start + later * DAY, type=kind, data=found, **who))
+        self.land_in_parts(data, table, records)
+        self.take(Build())
+        found = data.draw(corrections(table, data.draw(one_of(records))))
+        self.known[table].append(found)
+        self.land(data, table, [found])
 
     @rule(data=st.data(), user=one_of(USERS), start=one_of(OFFSETS[:13]), days=one_of(WINDOWS))
     def a_user_comes_back(self, data: st.DataObject, user: str, start: int, days: int) -> None:

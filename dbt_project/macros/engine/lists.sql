@@ -71,3 +71,17 @@
 {% macro spark__rows_of_list(list) -%}
     explode({{ list }})
 {%- endmacro %}
+
+{#- The values of a group that are not null, doubled ones too, in no order. -#}
+
+{% macro values_list(expression) -%}
+    {{ return(adapter.dispatch('values_list', 'rollcall')(expression)) }}
+{%- endmacro %}
+
+{% macro default__values_list(expression) -%}
+    list({{ expression }}) filter (where {{ expression }} is not null)
+{%- endmacro %}
+
+{% macro spark__values_list(expression) -%}
+    collect_list({{ expression }})
+{%- endmacro %}

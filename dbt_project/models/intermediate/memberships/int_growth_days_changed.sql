@@ -2,6 +2,8 @@
 -- changed, and days on which a user has events after something changed in what is known of their
 -- memberships. It reaches every id that counts as the same user, from the day of that change on.
 {{ config(materialized='incremental', incremental_strategy='log') }}
+-- depends_on: {{ ref('int_membership_histories_reached') }}
+-- depends_on: {{ ref('int_users_interned') }}, {{ ref('int_user_days_counted') }}
 
 {%- set tables = [
     'membership_events', 'webhook_deliveries', 'campaign_events', 'loyalty_events',

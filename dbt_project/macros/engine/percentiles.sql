@@ -65,21 +65,18 @@
 {%- endmacro %}
 
 {% macro default__fine_mean(expression) -%}
+    {#- a filter would not do: the cast is tried before it, and fails from 2^97 on -#}
+    {%- set is_small = 'abs(' ~ expression ~ ') < 9007199254740992' %}
     (
         coalesce(
             cast(
-                sum(cast({{ expression }} * 1073741824 as hugeint))
-                filter (where abs({{ expression }}) < 9007199254740992) as double
+                sum(case when {{ is_small }} then cast({{ expression }} * 1073741824 as hugeint) end)
+                as double
             ) / 1073741824,
             0
         )
         + coalesce(
-            list_sum(
-                list_sort(
-                    list({{ expression }}) filter (where abs({{ expression }}) >= 9007199254740992)
-                )
-            ),
-            0
+            list_sum(list_sort(list({{ expression }}) filter (where not {{ is_small }}))), 0
         )
     ) / nullif(count({{ expression }}), 0)
 {%- endmacro %}

@@ -16,8 +16,6 @@ stg_displaced_records as (
     {{ where_landed_since() }}
 ),
 
-{%- if is_incremental() %}
-
 int_journeys_reached as (
     select * from {{ listed_now(ref('int_journeys_reached')) }} as listed
 ),
@@ -33,8 +31,6 @@ last_days as (
         max(last_date) as greatest_last_date
     from int_last_days_noted
 ),
-
-{%- endif %}
 
 days as (
     select int_journeys_followed.begun_date as activity_date

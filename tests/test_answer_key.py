@@ -113,6 +113,29 @@ ANSWERS = {
             "read_count",
         ],
     ),
+    "session_metrics_daily": (
+        "fct_session_metrics_daily",
+        [*PLACE, "metric_name", "activity_date"],
+        ["sample_count", "numeric_count", "text_count"],
+    ),
+    "journeys": (
+        "fct_journeys",
+        [*PLACE, "journey_id"],
+        ["journey_name", "begun_at", "completed_at", "last_activity_at", "state", "is_test"],
+    ),
+    "journeys_daily": (
+        "fct_journeys_daily",
+        [*PLACE, "journey_name", "activity_date"],
+        ["begun_count", "completed_count", "abandoned_count", "in_progress_count"],
+    ),
+    "requests_daily": (
+        "fct_requests_daily",
+        [*PLACE, "api_key_id", "is_all_keys", "activity_date"],
+        [
+            *("request_count", "error_count", "client_error_count", "server_error_count"),
+            "safety_flagged_count",
+        ],
+    ),
     "mau_daily": ("fct_mau_daily", ["workspace_id", "activity_date"], ["mau"]),
 }
 

@@ -160,14 +160,16 @@ def details(draw: st.DrawFn, table: str, kind: str) -> Record:  # noqa: PLR0911 
     if kind == "session.revoked":
         return {"reason": draw(one_of(("a", "b"))), "revoked_by_kind": "admin"}
     if kind == "metric.logged":
-        return {"name": "load", "value": draw(one_of((1, 2.5, "high")))}
+        return {"name": "load", "value": draw(one_of((1, 2.5, 0.1, 1e16, "high", "5")))}
     if kind.startswith("journey."):
-        return {"journey_id": draw(one_of(("jny_1", "jny_2"))), "journey_name": "onboarding"}
+        name = draw(one_of((None, "onboarding", "onboarding", "import")))
+        return {"journey_id": draw(one_of(("jny_1", "jny_2"))), "journey_name": name}
     if table == "platform_events":
         return {
             "route": "/v1",
-            "status_code": draw(one_of((200, 404, 500))),
-            "latency_ms": draw(one_of((1.5, 20))),
+            "status_code": draw(one_of((200, 399, 404, 499, 500))),
+            "latency_ms": draw(one_of((1.5, 20, 0.1, 0.7, 1e16, None))),
+            "safety_flagged": draw(one_of((None, False, True))),
         }
     if table == "membership_events":
         found = {
@@ -227,6 +229,7 @@ def events(draw: st.DrawFn, table: str, key: str, environment: str) -> Record:
         "anonymous_id": draw(rarely(one_of(("anon_1", "anon_2")), 4)),
         "session_id": draw(rarely(one_of(("ses_1", "ses_2")), 3)),
         "service_id": draw(rarely(one_of(SERVICES), 3)),
+        "api_key_id": draw(rarely(one_of(("key_1", "key_2")), 3)),
         "user_agent": draw(rarely(one_of(AGENTS), 4)),
         "trace_id": draw(rarely(one_of(("trace_1", "trace_2")), 4)),
         "impersonator_id": draw(rarely(st.just("usr_5"), 12)),
@@ -373,6 +376,7 @@ MESSAGES: dict[str, Record] = {
     "campaign_events": {"message_id": "msg_1"},
     "notification_events": {"notification_id": "ntf_1", "channel": "push"},
 }
+JOURNEY_GAPS = (timedelta(0), timedelta(minutes=7), DAY - TICK, DAY, DAY + TICK, 3 * DAY)
 WINDOWS = (1, 6, 7, 27, 28, 29, 30, 88, 89, 89, 90, 90)
 LOGIN = {"type": "login", "service_id": SERVICES[0], "data": {"outcome": "success"}}
 # somebody known, or a device
@@ -514,6 +518,28 @@ class AnyHistory(RuleBasedStateMachine):
         found = data.draw(corrections(table, data.draw(one_of(records))))
         self.known[table].append(found)
         self.land(data, table, [found])
+
+    @rule(data=st.data(), start=instants(), test=rarely(st.just(True)))
+    def a_journey_lands_in_parts(
+        self, data: st.DataObject, start: datetime, test: bool | None
+    ) -> None:
+        """What comes late begins a journey, goes on with it or completes it, over days."""
+        records = []
+        last = datetime.combine(FIRST + LAST_OFFSET * DAY, time(12), UTC)
+        for gap in data.draw(st.lists(one_of(JOURNEY_GAPS), min_size=1, max_size=4)):
+            kind = data.draw(one_of(("journey.begun", "journey.step", "journey.completed")))
+            records.append(
+                self.add(
+                    "session_events",
+                    min(start, last),
+                    type=kind,
+                    is_test=test,
+                    user_id=data.draw(one_of(USERS)),
+                    data={"journey_id": "jny_1", "journey_name": "onboarding"},
+                )
+            )
+            start += gap
+        self.land_in_parts(data, "session_events", records)
 
     @rule(data=st.data(), user=one_of(USERS), start=one_of(OFFSETS[:13]), days=one_of(WINDOWS))
     def a_user_comes_back(self, data: st.DataObject, user: str, start: int, days: int) -> None:

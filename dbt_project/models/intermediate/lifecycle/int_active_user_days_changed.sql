@@ -12,8 +12,6 @@ int_days_changed as (
     where source_table <> 'audit_events'
 ),
 
-{%- if is_incremental() %}
-
 int_events_judged as (
     select * from {{ ref('int_events_judged') }}
     where is_qualifying and _batch > {{ built_batch() }}
@@ -36,6 +34,8 @@ int_active_user_days_counted as (
     select * from {{ ref('int_active_user_days_counted') }}
     where activity_date not in (select activity_date from int_days_changed)
 ),
+
+{%- if is_incremental() %}
 
 -- Whose days came or went, and the earliest of those. Of a user whose survivor or kind changed any
 -- day may have, under who they were counted as and under who they are counted as now.

@@ -28,20 +28,23 @@ int_users_started as (
     where scope = 'workspace'
 ),
 
-{%- if is_incremental() %}
-
-months as (
-    select month_start_date from {{ listed_now(ref('int_definition_months_reached')) }} as listed
+int_intervals_covered as (
+    select * from {{ ref('int_intervals_covered') }}
+    where grain = 'month'
 ),
 
-{%- else %}
-
-months as (
-    select distinct {{ month_of('activity_date') }} as month_start_date
-    from {{ ref('int_days_covered') }}
+int_definition_months_reached as (
+    select * from {{ listed_now(ref('int_definition_months_reached')) }} as listed
 ),
 
-{%- endif %}
+months as (
+    select interval_start_date as month_start_date
+    from int_intervals_covered
+    where true
+    {{ and_listed(
+        'interval_start_date', 'int_definition_months_reached', 'month_start_date'
+    ) }}
+),
 
 month_days as (
     select

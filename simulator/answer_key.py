@@ -264,9 +264,9 @@ def windows_sql(scopes: str = "scoped_days") -> str:
 def lives_sql(grain: str) -> str:
     """Return the SELECT of one row a scope, user and interval in which they were active."""
     return f"""
-    select environment, scope, workspace_id, project_id, survivor_id, cast(active_at as date) as at,
+    select environment, scope, workspace_id, project_id, survivor_id,
+        cast(active_at as date) as this_at,
         cast(min(active_at) over lives as date) as first_at,
-        cast(max(active_at) over lives as date) as latest_at,
         cast(lag(active_at) over lives_in_order as date) as at_before,
         cast(lead(active_at) over lives_in_order as date) as at_after,
         cast(active_at + interval 1 {grain} as date) as following,
@@ -291,7 +291,7 @@ def lifecycle_sql(grain: str) -> str:
     return f"""
     with lives as ({lives_sql(grain)}),
     marked as (
-        select *, at as interval_start_date, case when at = first_at then 'new'
+        select *, this_at as interval_start_date, case when this_at = first_at then 'new'
             when at_before = preceding then 'returning' else 'resurrected' end as mark
         from lives
         union all
@@ -321,9 +321,11 @@ def retention_sql(grain: str) -> str:
     select cells.environment, cells.scope, cells.workspace_id, cells.project_id,
         cells.first_at as cohort_start_date, period_index, cohort_size,
         count(distinct survivor_id) filter (
-            date_diff('{grain}', cells.first_at, at) = period_index) as retained_count,
+            date_diff('{grain}', cells.first_at, this_at) = period_index
+        ) as retained_count,
         count(distinct survivor_id) filter (
-            date_diff('{grain}', cells.first_at, at) >= period_index) as retained_or_later_count
+            date_diff('{grain}', cells.first_at, this_at) >= period_index
+        ) as retained_or_later_count
     from cells inner join lives on cells.environment = lives.environment
         and cells.scope = lives.scope and cells.workspace_id = lives.workspace_id
         and cells.project_id is not distinct from lives.project_id

@@ -79,7 +79,7 @@ user_days as (
 rule_days as (
     {%- for rule, condition in [('sign_in', 'is_signed_in'), ('returning', 'is_back')] %}
     select
-        '{{ rule }}' as rule,
+        '{{ rule }}' as counting_rule,
         month_days.month_start_date,
         user_days.workspace_id,
         user_days.user_key,
@@ -95,7 +95,7 @@ rule_days as (
 
 gaps as (
     select
-        rule,
+        counting_rule,
         month_start_date,
         workspace_id,
         activity_date,
@@ -108,33 +108,33 @@ gaps as (
     from rule_days
     window
         user_days as (
-            partition by rule, month_start_date, workspace_id, user_key order by activity_date
+            partition by counting_rule, month_start_date, workspace_id, user_key order by activity_date
         )
 ),
 
 changes as (
     select
-        rule,
+        counting_rule,
         month_start_date,
         workspace_id,
         activity_date,
         count(*) as change_count
     from gaps
     where is_gained
-    group by rule, month_start_date, workspace_id, activity_date
+    group by counting_rule, month_start_date, workspace_id, activity_date
     union all
     select
-        rule,
+        counting_rule,
         month_start_date,
         workspace_id,
         {{ add_days('activity_date', 30) }} as activity_date,
         -count(*) as change_count
     from gaps
     where is_lost
-    group by rule, month_start_date, workspace_id, activity_date
+    group by counting_rule, month_start_date, workspace_id, activity_date
     union all
     select
-        'calendar_month' as rule,
+        'calendar_month' as counting_rule,
         month_start_date,
         workspace_id,
         first_date as activity_date,
@@ -155,9 +155,9 @@ changes_by_day as (
         month_start_date,
         workspace_id,
         activity_date,
-        sum(case when rule = 'sign_in' then change_count end) as sign_in_change,
-        sum(case when rule = 'returning' then change_count end) as returning_change,
-        sum(case when rule = 'calendar_month' then change_count end) as calendar_month_change
+        sum(case when counting_rule = 'sign_in' then change_count end) as sign_in_change,
+        sum(case when counting_rule = 'returning' then change_count end) as returning_change,
+        sum(case when counting_rule = 'calendar_month' then change_count end) as calendar_month_change
     from changes
     group by month_start_date, workspace_id, activity_date
 ),

@@ -14,6 +14,9 @@ last one. An expected row that is not here is zero, or absent from the mart.
 | active_users_daily | environment, scope, workspace_id, project_id, service_id, activity_date | users_1d, users_7d, users_28d, users_30d, users_90d |
 | mau_daily | workspace_id, activity_date (production) | mau |
 | mau_monthly | workspace_id, month_start_date (production) | mau |
+| user_lifecycle_daily, _weekly, _monthly | environment, scope, workspace_id, project_id, interval_start_date | active_count, new_count, returning_count, resurrected_count, dormant_count |
+| retention_weekly, _monthly | environment, scope, workspace_id, project_id, cohort_start_date, period_index | cohort_size, retained_count, retained_or_later_count; every cell |
+| active_user_definitions_daily | environment, workspace_id, activity_date | mau_rolling_30d, active_users_calendar_month, mau_sign_in_only, mau_returning_only, mean_dau_30d; every day |
 | auth_daily | environment, workspace_id, project_id, activity_date | attempt_count, success_count, failure_count, login_count, login_success_count, token_refresh_count, token_exchange_count, mfa_challenge_count, mfa_pass_count, failures_with_trace_count |
 | auth_daily_detail | the same, service_id, provider, method | the same |
 | logins_daily | environment, workspace_id, project_id, activity_date | count of successful logins |
@@ -258,6 +261,114 @@ def windows_sql(scopes: str = "scoped_days") -> str:
     """
 
 
+def lives_sql(grain: str) -> str:
+    """Return the SELECT of one row a scope, user and interval in which they were active."""
+    return f"""
+    select environment, scope, workspace_id, project_id, survivor_id,
+        cast(active_at as date) as this_at,
+        cast(min(active_at) over lives as date) as first_at,
+        cast(lag(active_at) over lives_in_order as date) as at_before,
+        cast(lead(active_at) over lives_in_order as date) as at_after,
+        cast(active_at + interval 1 {grain} as date) as following,
+        cast(active_at - interval 1 {grain} as date) as preceding,
+        cast(date_trunc('{grain}', last_date) as date) as last_at
+    from (select distinct environment, scope, workspace_id, project_id, survivor_id,
+            date_trunc('{grain}', activity_date) as active_at
+        from scoped_days where scope <> 'service')
+    inner join last_days using (environment)
+    window lives as (partition by environment, scope, workspace_id, project_id, survivor_id),
+        lives_in_order as (partition by environment, scope, workspace_id, project_id, survivor_id
+            order by active_at)
+    """
+
+
+def lifecycle_sql(grain: str) -> str:
+    """Return the SELECT of who is new, stays, comes back and goes, by interval."""
+    marks = ", ".join(
+        f"count(*) filter (mark = '{mark}') as {mark}_count"
+        for mark in ("new", "returning", "resurrected", "dormant")
+    )
+    return f"""
+    with lives as ({lives_sql(grain)}),
+    marked as (
+        select *, this_at as interval_start_date, case when this_at = first_at then 'new'
+            when at_before = preceding then 'returning' else 'resurrected' end as mark
+        from lives
+        union all
+        select *, following, 'dormant' from lives
+        where at_after is distinct from following and following <= last_at
+    )
+    select environment, scope, workspace_id, project_id, interval_start_date,
+        count(*) filter (mark <> 'dormant') as active_count,
+        {marks}
+    from marked group by all
+    """
+
+
+def retention_sql(grain: str) -> str:
+    """Return the SELECT of every cohort and interval since, by joining each to the cohort's."""
+    return f"""
+    with lives as ({lives_sql(grain)}),
+    cohorts as (
+        select environment, scope, workspace_id, project_id, first_at, last_at,
+            count(distinct survivor_id) as cohort_size
+        from lives group by all
+    ),
+    cells as (
+        select *, unnest(range(0, date_diff('{grain}', first_at, last_at) + 1)) as period_index
+        from cohorts
+    )
+    select cells.environment, cells.scope, cells.workspace_id, cells.project_id,
+        cells.first_at as cohort_start_date, period_index, cohort_size,
+        count(distinct survivor_id) filter (
+            date_diff('{grain}', cells.first_at, this_at) = period_index
+        ) as retained_count,
+        count(distinct survivor_id) filter (
+            date_diff('{grain}', cells.first_at, this_at) >= period_index
+        ) as retained_or_later_count
+    from cells inner join lives on cells.environment = lives.environment
+        and cells.scope = lives.scope and cells.workspace_id = lives.workspace_id
+        and cells.project_id is not distinct from lives.project_id
+        and cells.first_at = lives.first_at
+    group by all
+    """
+
+
+DEFINITIONS_SQL = """
+with logins as (
+    select distinct environment, workspace_id, survivor_id, activity_date, true as is_login
+    from auth_events inner join principals on auth_events.user_id = principals.user_id
+    where type = 'login' and outcome = 'success' and kind = 'human' and not is_test
+        and impersonator_id is null
+),
+active as (
+    select *, min(activity_date) over (partition by environment, workspace_id, survivor_id)
+        as first_date
+    from (select distinct environment, workspace_id, survivor_id, activity_date from user_days)
+    left join logins using (environment, workspace_id, survivor_id, activity_date)
+),
+spine as (
+    select calendar.environment, workspace_id, day
+    from calendar inner join (
+        select environment, workspace_id, min(activity_date) as first_day from active group by all
+    ) as workspaces on calendar.environment = workspaces.environment and day >= first_day
+)
+select spine.environment, spine.workspace_id, day as activity_date,
+    count(distinct survivor_id) filter (activity_date > day - 30) as mau_rolling_30d,
+    count(distinct survivor_id) filter (
+        date_trunc('month', activity_date) = date_trunc('month', day)
+    ) as active_users_calendar_month,
+    count(distinct survivor_id) filter (activity_date > day - 30 and is_login) as mau_sign_in_only,
+    count(distinct survivor_id) filter (activity_date > day - 30 and activity_date > first_date)
+        as mau_returning_only,
+    count(*) filter (activity_date > day - 30) / 30 as mean_dau_30d
+from spine left join active on spine.environment = active.environment
+    and spine.workspace_id = active.workspace_id
+    and active.activity_date between day - 30 and day
+group by all
+"""
+
+
 def answers(parameters: Parameters) -> dict[str, str]:
     """Return the SELECT of each answer file, in the order in which they can be computed."""
     attack = f"date '1970-01-01' + {parameters.attack_day}"
@@ -270,6 +381,13 @@ def answers(parameters: Parameters) -> dict[str, str]:
             cast(date_trunc('month', activity_date) as date) as month_start_date,
             count(distinct survivor_id) as mau
             from user_days where environment = 'production' group by all""",
+        **{
+            f"user_lifecycle_{name}": lifecycle_sql(grain)
+            for grain, name in (("day", "daily"), ("week", "weekly"), ("month", "monthly"))
+        },
+        "retention_weekly": retention_sql("week"),
+        "retention_monthly": retention_sql("month"),
+        "active_user_definitions_daily": DEFINITIONS_SQL,
         "auth_daily": f"select {SCOPE}, activity_date, {AUTH_FIGURES} from {AUTH_ATTEMPTS}"
         " group by all",
         "auth_daily_detail": f"select {SCOPE}, service_id, provider, method, activity_date,"

@@ -19,6 +19,9 @@ AUTH = [
     *("token_refresh_count", "token_exchange_count", "mfa_challenge_count", "mfa_pass_count"),
     "failures_with_trace_count",
 ]
+LIFECYCLE = [
+    *("active_count", "new_count", "returning_count", "resurrected_count", "dormant_count"),
+]
 PLACE = ["workspace_id", "project_id"]
 
 # answer file → (mart, key, figures)
@@ -27,6 +30,30 @@ ANSWERS = {
         "fct_active_users_daily",
         ["scope", *PLACE, "service_id", "activity_date"],
         USERS,
+    ),
+    **{
+        f"user_lifecycle_{grain}": (
+            f"fct_user_lifecycle_{grain}",
+            ["scope", *PLACE, "interval_start_date"],
+            LIFECYCLE,
+        )
+        for grain in ("daily", "weekly", "monthly")
+    },
+    **{
+        f"retention_{grain}": (
+            f"fct_retention_{grain}",
+            ["scope", *PLACE, "cohort_start_date", "period_index"],
+            ["cohort_size", "retained_count", "retained_or_later_count"],
+        )
+        for grain in ("weekly", "monthly")
+    },
+    "active_user_definitions_daily": (
+        "fct_active_user_definitions_daily",
+        ["workspace_id", "activity_date"],
+        [
+            *("mau_rolling_30d", "active_users_calendar_month", "mau_sign_in_only"),
+            *("mau_returning_only", "mean_dau_30d"),
+        ],
     ),
     "auth_daily_detail": (
         "fct_auth_daily",

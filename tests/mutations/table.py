@@ -16,6 +16,7 @@ INTERMEDIATE = "models/intermediate"
 IDENTITY = "models/marts/identity"
 MEMBERSHIPS = f"{INTERMEDIATE}/memberships"
 GROWTH = "models/marts/growth"
+LIFECYCLE = f"{INTERMEDIATE}/lifecycle"
 
 MUTATIONS = [
     Mutation(
@@ -261,5 +262,84 @@ MUTATIONS = [
         f"{MEMBERSHIPS}/int_loyalty_days_counted.sql",
         "listed.source_table = 'loyalty_events'",
         "listed.source_table = 'membership_events'",
+        "the interval after a changed one is forgotten",
+        f"{LIFECYCLE}/int_intervals_reached.sql",
+        "    select {{ interval_after(grain, 'interval_start_date') }} as interval_start_date\n"
+        "    from {{ name }}_changed\n",
+        "    select {{ interval_after(grain, 'interval_start_date') }} as interval_start_date\n"
+        "    from {{ name }}_changed where false\n",
+    ),
+    Mutation(
+        "intervals between a scope's former and new first one are forgotten",
+        f"{LIFECYCLE}/int_intervals_reached.sql",
+        "where standing.first_start_date is distinct from fresh.first_start_date",
+        "where false",
+    ),
+    Mutation(
+        "intervals after the former last one are forgotten",
+        f"{LIFECYCLE}/int_intervals_reached.sql",
+        "interval_start_date > (select max(interval_start_date) from"
+        " {{ name }}_standing_intervals)",
+        "false",
+    ),
+    Mutation(
+        "intervals that have become complete, or are no more, are forgotten",
+        f"{LIFECYCLE}/int_intervals_reached.sql",
+        "where standing_intervals.is_complete is distinct from intervals.is_complete",
+        "where false",
+    ),
+    Mutation(
+        "an interval is written without the one before it",
+        "macros/lifecycle_by.sql",
+        "    from int_intervals_reached\n),",
+        "    from int_intervals_reached where false\n),",
+    ),
+    Mutation(
+        "a first day that moved from or to a day without a change is forgotten",
+        f"{LIFECYCLE}/int_active_user_days_changed.sql",
+        "where touched_date < first_date",
+        "where false",
+    ),
+    Mutation(
+        "a first day that moved because its event was displaced is forgotten",
+        f"{LIFECYCLE}/int_active_user_days_changed.sql",
+        "    from stg_displaced_records\n",
+        "    from stg_displaced_records\n    where false\n",
+    ),
+    Mutation(
+        "first days of who a user was merged with before are forgotten",
+        f"{LIFECYCLE}/int_active_user_days_changed.sql",
+        "        former_surviving_user_id as user_id",
+        "        surviving_user_id as user_id",
+    ),
+    Mutation(
+        "first days of who a user is merged with now are forgotten",
+        f"{LIFECYCLE}/int_active_user_days_changed.sql",
+        "        surviving_user_id as user_id,",
+        "        user_id,",
+    ),
+    Mutation(
+        "a page view's day loses its active users",
+        f"{LIFECYCLE}/int_active_user_days_counted.sql",
+        "            and listed.source_table <> 'audit_events'",
+        "",
+    ),
+    Mutation(
+        "days that count in the following month are forgotten",
+        f"{LIFECYCLE}/int_definition_months_reached.sql",
+        "add_days('activity_date', 29)",
+        "add_days('activity_date', 0)",
+    ),
+    Mutation(
+        "months in which rows come or go are forgotten",
+        f"{LIFECYCLE}/int_definition_months_reached.sql",
+        "as month_start_date from moved",
+        "as month_start_date from moved where false",
+    ),
+    Mutation(
+        "a month is counted with 28 days before it instead of 29",
+        f"{IDENTITY}/fct_active_user_definitions_daily.sql",
+        "add_days('month_start_date', -29)",
+        "add_days('month_start_date', -28)",
     ),
 ]

@@ -90,6 +90,7 @@ missing_by_day as (
 judged as (
     select
         activity_date,
+        missing_count = 0 as is_covered,
         sum(missing_count) over (
             order by activity_date rows between 29 preceding and current row
         ) = 0 as is_complete

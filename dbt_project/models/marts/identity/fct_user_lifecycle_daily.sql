@@ -1,0 +1,9 @@
+{{ config(
+    materialized='incremental',
+    incremental_strategy='replace_listed',
+    meta={'replaces': {
+        'listed_in': 'int_intervals_reached',
+        'on': "listed.grain = 'day' and old.interval_start_date = listed.interval_start_date",
+    }},
+) }}
+{{ lifecycle_by('day') }}

@@ -86,8 +86,8 @@ BOOKKEEPING = {
         ("_batch", "BIGINT"),
     ),
     # Lines of event files by the day they were received: their own received time, also of rejected
-    # lines where it can be read, else the last received day of the file's good lines, else null.
-    # A rejected line that names no environment has none here. A file is counted as it stands,
+    # lines where it can be read, else the last received day of the file's good lines of that
+    # environment (of production where it names none), else null. A file is counted as it stands,
     # whichever of its lines turn out to be copies.
     "received_lines": (
         ("table_name", "VARCHAR"),

@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from landing.contract import Table
+from landing.contract import ENVIRONMENTS, Table
 from landing.devices import device_class
 from landing.fastpath import ACTIVITY, content_hash, key_hash
 from landing.reasons import LandingError
@@ -193,16 +193,19 @@ class FileRows:
         days = [day for _, day in self._good_lines]
         received = (min(days), max(days)) if days else None
         counts: dict[tuple[str | None, date | None], list[int]] = {}
-        for place, count in self._good_lines.items():
-            counts.setdefault(place, [0, 0])[0] += count
-        for (environment, own_day), count in self._bad_lines.items():
-            day = own_day or (received[1] if received else None)
-            row = counts.setdefault((environment, day), [0, 0])
+        last_days: dict[str, date] = {}
+        for (environment, day), count in self._good_lines.items():
+            counts.setdefault((environment, day), [0, 0])[0] += count
+            last_days[environment] = max(day, last_days.get(environment, day))
+        for (named, own_day), count in self._bad_lines.items():
+            # of its own environment: no line of sandbox may move one of production
+            place = (named, own_day or last_days.get(named or ENVIRONMENTS[0]))
+            row = counts.setdefault(place, [0, 0])
             row[0] += count
             row[1] += count
         rows = [
-            {"environment": environment, "day": day, "lines": lines, "rejected": rejected}
-            for (environment, day), (lines, rejected) in counts.items()
+            {"environment": place[0], "day": place[1], "lines": lines, "rejected": rejected}
+            for place, (lines, rejected) in counts.items()
         ]
         if rows:
             self.connection.execute(

@@ -61,6 +61,7 @@ FIRST = date(2025, 1, 30)
 OFFSETS = (0, 0, 0, 1, 1, 2, 6, 7, 27, 28, 29, 30, 31, 59, 60, 88, 89, 90, 91, 119, 122, 123, 124)
 # the last day whose beginning is less than 24 hours after the clock
 LAST_OFFSET = 123
+LAST_MOMENT = datetime.combine(FIRST + LAST_OFFSET * DAY, time(0), UTC)
 # a visit in the middle of a day, one over midnight, one that begins with the day
 HOURS = (time(12), time(23, 40), time(0))
 STEPS = (timedelta(0), GAP, 2 * GAP, 3 * GAP, timedelta(seconds=10), timedelta(minutes=7))
@@ -299,16 +300,25 @@ ENTITIES = ("users", "users", "users", "services", "workspaces", "projects", "me
 def views(draw: st.DrawFn) -> Record:
     """A record of audit_events, in the shape of its source."""
     workspace, project = draw(one_of(PLACES))
+    occurred = draw(instants())
+    received = draw(receipts(occurred))
+    impersonator = draw(rarely(one_of(("sue@example.com", "tom@example.com")), 4))
     return {
-        "action": draw(one_of(("analytics.view", "project.renamed"))),
-        "occurredAt": text_of(draw(instants())),
+        "action": draw(one_of(("analytics.view", "analytics.view", "project.renamed"))),
+        "occurredAt": text_of(occurred),
+        "receivedAt": None if received is None else text_of(received),
         "version": 1,
         "environment": draw(one_of(ENVIRONMENTS)),
-        "actor": {"type": "user", "id": draw(one_of(USERS)), "name": "A", "metadata": {}},
+        "actor": {
+            "type": "user",
+            "id": draw(one_of(USERS)),
+            "name": "A",
+            "metadata": {"impersonator_email": impersonator or ""},
+        },
         "targets": [{"type": "project", "id": project, "metadata": {"organization_id": workspace}}],
         "context": {"location": "203.0.113.1", "userAgent": AGENTS[0]},
         "metadata": {
-            "source": "/projects",
+            "source": draw(one_of(("/projects", "/projects", "/api/v1"))),
             "start_date": "2025-01-24T00:00:00.000Z",
             "end_date": "2025-01-31T23:59:59.999Z",
             "interval": draw(one_of(("", "day"))),
@@ -497,6 +507,42 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(data=st.data())
     def page_views_land(self, data: st.DataObject) -> None:
         self.land(data, "audit_events", data.draw(st.lists(views(), min_size=1, max_size=3)))
+
+    @rule(data=st.data(), start=one_of(OFFSETS[:-4]), project=one_of(("prj_a", "prj_b")))
+    def a_week_of_attempts_lands_in_parts(
+        self, data: st.DataObject, start: int, project: str
+    ) -> None:
+        """Attempts in as many hours as a baseline needs, and at the far edge of its week."""
+        first = datetime.combine(FIRST + start * DAY, data.draw(one_of(HOURS)), UTC)
+        hours = [*range(data.draw(one_of((23, 24, 25)))), 167, 168, 169]
+        records = []
+        for hour in hours[-27:]:
+            found = self.add(
+                "webhook_deliveries",
+                min(first + hour * timedelta(hours=1), LAST_MOMENT),
+                type="webhook.attempted",
+                project_id=project,
+                trace_id=f"trace_{hour}",
+                data={
+                    "delivery_id": f"dlv_{len(self.known['webhook_deliveries'])}",
+                    "endpoint_id": "end_1",
+                    "attempt": 1,
+                    "outcome": data.draw(one_of(("delivered", "failed"))),
+                },
+            )
+            records.append(found)
+        late = data.draw(one_of((0, len(records) - 1)))
+        self.land(data, "webhook_deliveries", records[:late] + records[late + 1 :])
+        self.take(Build())
+        self.land(data, "webhook_deliveries", records[late : late + 1])
+
+    @rule(data=st.data(), table=one_of(OFTEN), where=one_of((*ENVIRONMENTS, "staging")))
+    def a_line_is_rejected(self, data: st.DataObject, table: str, where: str) -> None:
+        """With good lines beside it, or alone."""
+        bad = event("bad", text_of(data.draw(instants())), type="unheard_of", environment=where)
+        bad["received_at"] = data.draw(one_of((None, "yesterday", text_of(RECEIVED[0]))))
+        good = self.some_events(data, table, 1) if data.draw(st.booleans()) else []
+        self.land(data, table, [bad, *good])
 
     @rule(data=st.data())
     def a_file_lands_again(self, data: st.DataObject) -> None:
@@ -694,9 +740,12 @@ def test_a_replay_is_what_dbt_does(
 
     single = Replay(recordings, tmp_path / "landing")
     single.land()
-    single.build(Build())
     with duckdb.connect() as dbt:
         dbt.execute(f"attach '{tmp_path}/warehouse.duckdb' as warehouse (read_only)")
+        # pseudonyms are made with a warehouse's own key
+        key = dbt.execute("select key from warehouse.raw.pseudonym_keys").fetchone()
+        single.connection.execute("update raw.pseudonym_keys set key = ?", key)
+        single.build(Build())
         for environment, recording in recordings.items():
             path = tmp_path / "marts" / f"{environment}.duckdb"
             dbt.execute(f"attach '{path}' as {environment}_marts (read_only)")

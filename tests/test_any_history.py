@@ -643,6 +643,31 @@ def service(**fields: Any) -> Record:
     return {"id": SERVICES[0], "workspace_id": "ws_1", "project_id": "prj_a", **made, **fields}
 
 
+def attempt(hour: int) -> Record:
+    """A webhook attempt so many hours after the midnight that 1 February begins with."""
+    at = datetime(2025, 2, 1, tzinfo=UTC) + timedelta(hours=hour)
+    data = {"delivery_id": f"dlv_{hour}", "endpoint_id": "end_1", "attempt": 1}
+    found = event(f"{hour}", text_of(at), type="webhook.attempted")
+    return found | {"data": data | {"outcome": "failed" if hour % 5 == 0 else "delivered"}}
+
+
+def person(**fields: Any) -> Record:
+    made = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
+    return {"id": "usr_1", "kind": "human", **made, **fields}
+
+
+# a look at project usage, as audit_events have it
+LOOK = {
+    "id": "look",
+    "action": "analytics.view",
+    "occurredAt": "2025-01-31T10:00:00Z",
+    "actor": {"type": "user", "id": "usr_1"},
+    "targets": [{"type": "project", "id": "prj_a", "metadata": {"organization_id": "ws_1"}}],
+    "context": {},
+    "metadata": {"source": "/projects", "interval": ""},
+}
+
+
 # Histories that gave other marts when they were found; and the far edges of the widest window,
 # where a drawn history seldom stands with nothing else near it.
 FOUND: dict[str, list[Step]] = {
@@ -679,6 +704,34 @@ FOUND: dict[str, list[Step]] = {
             "auth_events/3.jsonl",
             (event("c", at="2025-04-30T10:00:00Z", **LOGIN, user_id="usr_2"),),
         ),
+    ],
+    "an attempt a week before completes a baseline": [
+        Land("webhook_deliveries/1.jsonl", tuple(attempt(hour) for hour in (*range(1, 24), 168))),
+        Build(),
+        Land("webhook_deliveries/2.jsonl", (attempt(0),)),
+    ],
+    "an attempt has its baseline from a week before": [
+        Land("webhook_deliveries/1.jsonl", tuple(attempt(hour) for hour in range(24))),
+        Build(),
+        Land("webhook_deliveries/2.jsonl", (attempt(168),)),
+    ],
+    "an actor was merged": [
+        Land("audit_events/1.jsonl", (LOOK,)),
+        Build(),
+        Land("users/1.jsonl", (person(merged_into="usr_2"),)),
+    ],
+    "a batch lost one of its rows to a copy received earlier": [
+        Land("auth_events/1.jsonl", (event(**LOGIN), event("b", **LOGIN))),
+        Build(),
+        Land("auth_events/2.jsonl", (event(**LOGIN, received_at="2025-01-30T10:00:00Z"),)),
+    ],
+    "a close after midnight finds the session of an event before it": [
+        Land(
+            "session_events/1.jsonl",
+            (event("close", "2025-02-01T00:10:00Z", type="session.ended"),),
+        ),
+        Build(),
+        Land("session_events/2.jsonl", (event(at="2025-01-31T23:50:00Z"),)),
     ],
     "a service lost its name": [
         Land("auth_events/1.jsonl", (event(**LOGIN),)),

@@ -16,7 +16,7 @@ export QUERY ENVIRONMENT BUILD AS_OF
 export ONLY RUNS EVENTS OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui sql demo bench clean
+.PHONY: help run test ui sql docs demo bench clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000
 
 sql: $(INSTALLED) ## a prompt on what is published, or QUERY="…" (ENVIRONMENT=sandbox, AS_OF=2025-01-31, BUILD=1)
 	@$(BIN)/python -m dagster_project.sql
+
+docs: $(INSTALLED) ## every table and column as one page, in ROLLCALL_HOME/docs (OUT=folder or page.html)
+	@$(BIN)/python -m dagster_project.docs
 
 demo: $(INSTALLED) ## demo extracts in the folder OUT=…
 	@test -n "$(OUT)" || { echo "make demo: name a folder: make demo OUT=folder" >&2; exit 2; }

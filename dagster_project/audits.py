@@ -12,6 +12,7 @@ from types import MappingProxyType
 import duckdb
 
 from dagster_project.parts import DailyMart
+from landing import TABLES
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ def account_for_every_line(
 
     Holds when each ledger row adds up (lines = accepted + duplicates + conflicts + rejected),
     the raw table has as many rows as were accepted less those that other content received earlier
-    displaced (a copy of the same content takes the place of its row and is a duplicate), and each
-    rejected line is on record.
+    displaced (a copy of the same content takes the place of its row and is a duplicate), each
+    rejected line is on record, and the lines of an event file by received day add up to its lines.
     """
     ledger = {
         row[0]: row[1:]
@@ -52,6 +53,24 @@ def account_for_every_line(
     }
     superseded = _counts(connection, "raw.superseded_records", "not is_same_content")
     rejected_on_record = _counts(connection, "raw.rejected_records")
+    files_off = dict(
+        connection.execute(
+            """
+            with days as (
+                select
+                    _file, _batch, sum(line_count) as lines, sum(rejected_count) as rejected
+                from raw.received_lines
+                group by _file, _batch
+            )
+            select files.table_name, count(*)
+            from raw.landed_files as files
+            left join days on files.path = days._file and files._batch = days._batch
+            where files.lines <> coalesce(days.lines, 0)
+                or files.rejected <> coalesce(days.rejected, 0)
+            group by files.table_name
+            """
+        ).fetchall()
+    )
     findings = []
     for table in tables:
         torn, lines, accepted, duplicates, conflicts, rejected = ledger.get(table, (0,) * 6)
@@ -67,10 +86,13 @@ def account_for_every_line(
             "superseded": superseded.get(table, 0),
             "rows": rows,
         }
+        if TABLES[table].family != "entity":
+            numbers["files_whose_days_do_not_add_up"] = files_off.get(table, 0)
         is_passed = (
             torn == 0
             and rows == numbers["accepted"] - numbers["superseded"]
             and numbers["rejected_on_record"] == numbers["rejected"]
+            and not numbers.get("files_whose_days_do_not_add_up")
         )
         findings.append(Finding(table, is_passed, numbers))
     return findings

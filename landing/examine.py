@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -245,6 +245,33 @@ def parse_time(value: Any, field: str) -> int:
         return (datetime.fromisoformat(iso) - EPOCH) // MICROSECOND
     except (ValueError, OverflowError):
         raise _Reject(Reason.INVALID_TIME, field) from None
+
+
+def place_of_rejected(table: Table, text: str, latest_us: int) -> tuple[str | None, date | None]:
+    """(environment, received day) of a rejected text of an event, each None where it can't tell.
+
+    A time that is itself too far ahead tells nothing.
+    """
+    try:
+        record = orjson.loads(text)
+    except ValueError:
+        return None, None
+    if type(record) is not dict:
+        return None, None
+    environment = record.get("environment")
+    occurred, received = record.get("occurred_at"), record.get("received_at")
+    if table.family == "audit":
+        environment = environment or "production"
+        occurred, received = record.get("occurredAt"), received or record.get("receivedAt")
+    try:
+        at = parse_time(received or occurred, "received_at")
+    except _Reject:
+        at = None
+    is_told = at is not None and at <= latest_us
+    return (
+        environment if environment in ENVIRONMENTS else None,
+        (EPOCH + at * MICROSECOND).date() if at is not None and is_told else None,
+    )
 
 
 class _Misfit(Exception):

@@ -22,7 +22,15 @@ import orjson
 from landing import reasons
 from landing.contract import MAX_LINE_BYTES, TABLES, event_types
 from landing.discover import Found, days_named, discover
-from landing.examine import EPOCH, MICROSECOND, Accepted, Examiner, Rejected, canonical
+from landing.examine import (
+    EPOCH,
+    MICROSECOND,
+    Accepted,
+    Examiner,
+    Rejected,
+    canonical,
+    place_of_rejected,
+)
 from landing.fastpath import stage_sql
 from landing.ledger import Entry, Ledger
 from landing.prescan import KEPT_OF_LONG_LINE, OddLine, Slice, TextScan, file_digest
@@ -232,6 +240,15 @@ class _Run:
                 "insert into raw.duplicate_records values (?, ?, ?, ?)",
                 [found.table_name, found.path, counts.duplicates, self.ledger.next_batch],
             )
+            # what was rejected of the twin is a copy here, like every other line
+            self.connection.execute(
+                """
+                insert into raw.received_lines
+                select table_name, ?, environment, received_date, line_count, 0, ?
+                from raw.received_lines where _file = ?
+                """,
+                [found.path, self.ledger.next_batch, twin.path],
+            )
         entry = self.ledger.write(
             found,
             "same_content",
@@ -394,6 +411,9 @@ class _FileReader:
     def _rejection(
         self, line: int, verdict: Rejected, text: str
     ) -> tuple[int, str, str | None, str]:
+        if self.table.family != "entity":
+            place = place_of_rejected(self.table, text, self.examiner.latest_us)
+            self.rows.note_rejected(*place)
         kept = self.run.rules.redact_line(text[:KEPT_OF_LONG_LINE], self.redactions)
         kept = kept[:KEPT_OF_REJECTED].replace("\0", "\\u0000")
         at_fault = verdict.field

@@ -3,6 +3,7 @@
 Belongs here: DDL. Does not: what goes into the tables.
 """
 
+import secrets
 from collections.abc import Iterable
 
 import duckdb
@@ -82,6 +83,19 @@ BOOKKEEPING = {
         ("table_name", "VARCHAR"),
         ("_file", "VARCHAR"),
         ("duplicate_count", "BIGINT"),
+        ("_batch", "BIGINT"),
+    ),
+    # Lines of event files by the day they were received: their own received time, also of rejected
+    # lines where it can be read, else the last received day of the file's good lines of that
+    # environment (of production where it names none), else null. A file is counted as it stands,
+    # whichever of its lines turn out to be copies.
+    "received_lines": (
+        ("table_name", "VARCHAR"),
+        ("_file", "VARCHAR"),
+        ("environment", "VARCHAR"),
+        ("received_date", "DATE"),
+        ("line_count", "BIGINT"),
+        ("rejected_count", "BIGINT"),
         ("_batch", "BIGINT"),
     ),
     "superseded_records": (
@@ -170,6 +184,27 @@ KEPT = {
     ),
 }
 
+# One row an attempt to export or share, written by whoever exports; landing only creates it.
+RECEIPTS = {
+    "share_receipts": (
+        ("receipt_id", "VARCHAR"),
+        ("environment", "VARCHAR"),
+        ("share", "VARCHAR"),
+        ("consumer", "VARCHAR"),
+        ("actor_id", "VARCHAR"),
+        ("status", "VARCHAR"),
+        ("reason_code", "VARCHAR"),
+        ("row_count", "BIGINT"),
+        ("content_sha256", "VARCHAR"),
+        ("requested_at", "TIMESTAMP"),
+        ("committed_at", "TIMESTAMP"),
+    ),
+}
+
+# What pseudonyms are made with, so that nobody can try out e-mail addresses: a key of the
+# warehouse's own, drawn when it is created. It stays in the build file, which readers never open.
+KEYS = {"pseudonym_keys": (("key", "VARCHAR"),)}
+
 
 def column_list(columns: Iterable[tuple[str, str]]) -> str:
     """Column definitions for CREATE TABLE."""
@@ -186,6 +221,10 @@ def create_raw_schema(connection: duckdb.DuckDBPyConnection) -> None:
     """Create schema `raw` and whatever tables it lacks; changes nothing that exists."""
     connection.execute("create schema if not exists raw")
     tables = {name: stored_columns(table) for name, table in TABLES.items()}
-    tables |= BOOKKEEPING | KEPT
+    tables |= BOOKKEEPING | KEPT | RECEIPTS | KEYS
     for name, columns in tables.items():
         connection.execute(f"create table if not exists raw.{name} ({column_list(columns)})")
+    connection.execute(
+        "insert into raw.pseudonym_keys select ? where not exists (from raw.pseudonym_keys)",
+        [secrets.token_hex(32)],
+    )

@@ -6,6 +6,7 @@ when the first of them was. So the table depends on the set of records alone, no
 or the files in which they landed. Belongs here: SQL on schema `raw`. Does not: reading files.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -15,7 +16,7 @@ from typing import Any
 import duckdb
 import orjson
 
-from landing.contract import Table
+from landing.contract import ENVIRONMENTS, Table
 from landing.devices import device_class
 from landing.fastpath import ACTIVITY, content_hash, key_hash
 from landing.reasons import LandingError
@@ -56,7 +57,9 @@ class FileRows:
     _met_batches: set[int] = field(default_factory=set, init=False)
     _origin: int = field(default=0, init=False)
     _row_count: int = field(default=0, init=False)
-    _received: tuple[date, date] | None = field(default=None, init=False)
+    _good_lines: Counter[tuple[str, date]] = field(default_factory=Counter, init=False)
+    _bad_lines: Counter[tuple[str | None, date | None]] = field(default_factory=Counter, init=False)
+    """Lines of events by environment and received day."""
 
     def stage(self, query: str, first_line: int) -> int:
         """Begin a slice with the lines of a query of `stage_sql`; those taken count as read.
@@ -169,17 +172,54 @@ class FileRows:
 
     def _take_stock(self) -> None:
         """Note how many rows the slice has, which days and agents."""
-        days = "null::date, null::date"
-        if self.table.family != "entity":
-            days = "min(received_at)::date, max(received_at)::date"
-            self._insert_user_agents()
-        staged, first, last = self.connection.execute(
-            f"select count(*), {days} from staged where is_ok"
-        ).fetchall()[0]
-        self._row_count += staged
-        if first is not None:
-            known = self._received or (first, last)
-            self._received = (min(first, known[0]), max(last, known[1]))
+        if self.table.family == "entity":
+            query = "select count(*) from staged where is_ok"
+            self._row_count += self.connection.execute(query).fetchall()[0][0]
+            return
+        self._insert_user_agents()
+        days = self.connection.execute(
+            "select environment, received_at::date, count(*) from staged where is_ok group by all"
+        ).fetchall()
+        for environment, day, count in days:
+            self._good_lines[environment, day] += count
+            self._row_count += count
+
+    def note_rejected(self, environment: str | None, received: date | None) -> None:
+        """Count a rejected line for its environment and received day, as far as it tells them."""
+        self._bad_lines[environment, received] += 1
+
+    def _insert_received_lines(self) -> tuple[date, date] | None:
+        """Write the lines by received day; returns the first and the last such day."""
+        days = [day for _, day in self._good_lines]
+        received = (min(days), max(days)) if days else None
+        counts: dict[tuple[str | None, date | None], list[int]] = {}
+        last_days: dict[str, date] = {}
+        for (environment, day), count in self._good_lines.items():
+            counts.setdefault((environment, day), [0, 0])[0] += count
+            last_days[environment] = max(day, last_days.get(environment, day))
+        for (named, own_day), count in self._bad_lines.items():
+            # of its own environment: no line of sandbox may move one of production
+            place = (named, own_day or last_days.get(named or ENVIRONMENTS[0]))
+            row = counts.setdefault(place, [0, 0])
+            row[0] += count
+            row[1] += count
+        rows = [
+            {"environment": place[0], "day": place[1], "lines": lines, "rejected": rejected}
+            for place, (lines, rejected) in counts.items()
+        ]
+        if rows:
+            self.connection.execute(
+                """
+                insert into raw.received_lines
+                select ?, ?, row.environment, row.day, row.lines, row.rejected, ?
+                from (
+                    select unnest(from_json(?, '[{"environment":"VARCHAR","day":"DATE",
+                        "lines":"BIGINT","rejected":"BIGINT"}]')) as row
+                )
+                """,
+                [self.table.name, self.path, self.batch, orjson.dumps(rows).decode()],
+            )
+        return received
 
     def insert_rejected(self, rejected: Sequence[tuple[int, str, str | None, str]]) -> None:
         """Quarantine (line, reason, field, redacted text)."""
@@ -232,7 +272,7 @@ class FileRows:
                 "insert into raw.redactions values (?, ?, ?, ?, ?)",
                 [name, rule_id, count, self.path, self.batch],
             )
-        return self._received
+        return self._insert_received_lines()
 
     def _insert_user_agents(self) -> None:
         rows = self.connection.execute(

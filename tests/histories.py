@@ -30,7 +30,7 @@ import duckdb
 
 from dagster_project.seals import seal_and_correct
 from landing import create_raw_schema, land
-from landing.schema import KEPT
+from landing.schema import KEPT, RECEIPTS
 
 ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = ROOT / "dbt_project"
@@ -216,6 +216,8 @@ class Replay:
             self.connection.execute(f"create schema published.{name}")
         self.connection.execute("use warehouse; set TimeZone = 'UTC'")
         create_raw_schema(self.connection)
+        # pseudonyms are made with the warehouse's own key: here, of all of them the same
+        self.connection.execute("update raw.pseudonym_keys set key = 'key'")
         self.built = {name: set() for name in self.recordings}
         self.is_complete = dict.fromkeys(self.recordings, False)
         self.published = dict.fromkeys(self.recordings, None)
@@ -487,12 +489,12 @@ def built_once(lived: Replay, recordings: dict[str, Recording]) -> Replay:
 
 
 def hand_over_seals(lived: Replay, single: Replay) -> None:
-    """Give the single build the sealed months: state that no landing can bring back.
+    """Give the single build what no landing can bring back: sealed months and receipts.
 
     What was sealed, and what was written beside it later, says what was known then; the marts are
     compared given the same seals.
     """
-    for table in KEPT:
+    for table in (*KEPT, *RECEIPTS):
         rows = lived.connection.execute(f"select * from raw.{table}").fetchall()
         if rows:
             marks = ", ".join("?" * len(rows[0]))

@@ -164,7 +164,19 @@ ANSWERS = {
         ],
     ),
     "mau_daily": ("fct_mau_daily", ["workspace_id", "activity_date"], ["mau"]),
+    "events_daily": ("fct_events", ["source_table", "type", "activity_date"], ["event_count"]),
+    "analytics_views": (
+        "fct_analytics_views",
+        [*PLACE, "viewer_id", "source", "viewed_at"],
+        [
+            *("range_start_at", "range_end_at", '"interval"', "event_count"),
+            *("is_incomplete_triple", "is_impersonated"),
+        ],
+    ),
 }
+
+# figures that are no column of their mart
+COUNTED = {("fct_events", "event_count"): "count(*)"}
 
 # billing, and the attack
 PRODUCTION_ONLY = {"mau_daily", "failure_hours"}
@@ -183,8 +195,10 @@ def demo(demo_home: Path, demo_landing: Path) -> Iterator[duckdb.DuckDBPyConnect
         yield connection
 
 
-def summed(figure: str) -> str:
+def summed(mart: str, figure: str) -> str:
     """Answers are by coarser keys than some marts: counts add up, what describes a row is one."""
+    if (mart, figure) in COUNTED:
+        return COUNTED[mart, figure]
     return f"sum({figure})" if figure.endswith("_count") else f"any_value({figure})"
 
 
@@ -215,7 +229,7 @@ def test_mart_shows_the_answers(
         select {keys}, {", ".join(figures)} from answers.{answer} {own}
     """
     found = f"""
-        select {keys}, {", ".join(f"{summed(figure)} as {figure}" for figure in figures)}
+        select {keys}, {", ".join(f"{summed(mart, figure)} as {figure}" for figure in figures)}
         from {environment}_file.{environment}.{mart} group by {keys}
     """
     if answer == "failure_hours":
@@ -230,6 +244,80 @@ def test_mart_shows_the_answers(
     assert (missing, wrong) == ([], [])
     (count,) = demo.execute(f"select count(*) from ({expected})").fetchone() or (0,)
     assert count > 0
+
+
+def test_the_attack_is_the_anomaly(demo: duckdb.DuckDBPyConnection) -> None:
+    hour = "workspace_id, project_id, activity_hour_at, attempt_count, failure_count"
+    coverage = "failures_with_trace_count / failure_count"
+    expected = demo.execute(f"select {hour}, {coverage}, 20 from answers.failure_hours").fetchall()
+    assert len(expected) == 1
+    found = demo.execute(
+        f"""
+        select {hour}, trace_coverage_rate, len(trace_ids)
+        from production_file.production.fct_failure_signals where kind = 'auth' and is_anomaly
+        """
+    ).fetchall()
+    assert found == expected
+
+
+def attach_build_file(demo: duckdb.DuckDBPyConnection, home: Path) -> None:
+    demo.execute(f"attach if not exists '{home / 'warehouse.duckdb'}' as build_file (read_only)")
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_closes_that_close_nothing_are_counted(
+    demo: duckdb.DuckDBPyConnection, demo_home: Path, environment: str
+) -> None:
+    """The answers are by the day a close occurred, the mart by the day it was received."""
+    attach_build_file(demo, demo_home)
+    expected = demo.execute(
+        "select activity_date, unmatched_close_count from answers.unmatched_closes_daily"
+        " where environment = ? order by all",
+        [environment],
+    ).fetchall()
+    found = demo.execute(
+        f"""
+        select activity_date, sum(unmatched_close_count)
+        from build_file.{environment}_intermediate.int_unmatched_closes_counted
+        group by all order by all
+        """
+    ).fetchall()
+    assert found == expected
+    published = demo.execute(
+        "select coalesce(sum(unmatched_close_count), 0)"
+        f" from {environment}_file.{environment}.fct_data_quality_daily"
+    ).fetchall()
+    assert published == [(sum(count for _, count in expected),)]
+
+
+def test_data_quality_accounts_for_every_line(
+    demo: duckdb.DuckDBPyConnection, demo_home: Path
+) -> None:
+    """Landed and rejected lines are the ledger's; what is accepted can change after landing."""
+    attach_build_file(demo, demo_home)
+    marts = " union all ".join(
+        f"from {environment}_file.{environment}.fct_data_quality_daily"
+        for environment in ENVIRONMENTS
+    )
+    found = demo.execute(
+        f"""
+        select source_table, sum(landed_count), sum(accepted_count), sum(rejected_count)
+        from ({marts}) group by all order by all
+        """
+    ).fetchall()
+    expected = demo.execute(
+        """
+        with superseded as (
+            select table_name, count(*) as row_count from build_file.raw.superseded_records
+            where not is_same_content group by all
+        )
+        select table_name, line_count, accepted_count - coalesce(row_count, 0), rejected_count
+        from answers.landing left join superseded using (table_name)
+        where table_name in (select source_table from answers.events_daily)
+        order by all
+        """
+    ).fetchall()
+    assert found == expected
 
 
 def test_landing_accounts_as_intended(demo: duckdb.DuckDBPyConnection, demo_home: Path) -> None:

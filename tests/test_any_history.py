@@ -61,6 +61,7 @@ FIRST = date(2025, 1, 30)
 OFFSETS = (0, 0, 0, 1, 1, 2, 6, 7, 27, 28, 29, 30, 31, 59, 60, 88, 89, 90, 91, 119, 122, 123, 124)
 # the last day whose beginning is less than 24 hours after the clock
 LAST_OFFSET = 123
+LAST_MOMENT = datetime.combine(FIRST + LAST_OFFSET * DAY, time(0), UTC)
 # a visit in the middle of a day, one over midnight, one that begins with the day
 HOURS = (time(12), time(23, 40), time(0))
 STEPS = (timedelta(0), GAP, 2 * GAP, 3 * GAP, timedelta(seconds=10), timedelta(minutes=7))
@@ -321,16 +322,25 @@ ENTITIES = ("users", "users", "users", "services", "workspaces", "projects", "me
 def views(draw: st.DrawFn) -> Record:
     """A record of audit_events, in the shape of its source."""
     workspace, project = draw(one_of(PLACES))
+    occurred = draw(instants())
+    received = draw(receipts(occurred))
+    impersonator = draw(rarely(one_of(("sue@example.com", "tom@example.com")), 4))
     return {
-        "action": draw(one_of(("analytics.view", "project.renamed"))),
-        "occurredAt": text_of(draw(instants())),
+        "action": draw(one_of(("analytics.view", "analytics.view", "project.renamed"))),
+        "occurredAt": text_of(occurred),
+        "receivedAt": None if received is None else text_of(received),
         "version": 1,
         "environment": draw(one_of(ENVIRONMENTS)),
-        "actor": {"type": "user", "id": draw(one_of(USERS)), "name": "A", "metadata": {}},
+        "actor": {
+            "type": "user",
+            "id": draw(one_of(USERS)),
+            "name": "A",
+            "metadata": {"impersonator_email": impersonator or ""},
+        },
         "targets": [{"type": "project", "id": project, "metadata": {"organization_id": workspace}}],
         "context": {"location": "203.0.113.1", "userAgent": AGENTS[0]},
         "metadata": {
-            "source": "/projects",
+            "source": draw(one_of(("/projects", "/projects", "/api/v1"))),
             "start_date": "2025-01-24T00:00:00.000Z",
             "end_date": "2025-01-31T23:59:59.999Z",
             "interval": draw(one_of(("", "day"))),
@@ -583,6 +593,42 @@ class AnyHistory(RuleBasedStateMachine):
     def page_views_land(self, data: st.DataObject) -> None:
         self.land(data, "audit_events", data.draw(st.lists(views(), min_size=1, max_size=3)))
 
+    @rule(data=st.data(), start=one_of(OFFSETS[:-4]), project=one_of(("prj_a", "prj_b")))
+    def a_week_of_attempts_lands_in_parts(
+        self, data: st.DataObject, start: int, project: str
+    ) -> None:
+        """Attempts in as many hours as a baseline needs, and at the far edge of its week."""
+        first = datetime.combine(FIRST + start * DAY, data.draw(one_of(HOURS)), UTC)
+        hours = [*range(data.draw(one_of((23, 24, 25)))), 167, 168, 169]
+        records = []
+        for hour in hours[-27:]:
+            found = self.add(
+                "webhook_deliveries",
+                min(first + hour * timedelta(hours=1), LAST_MOMENT),
+                type="webhook.attempted",
+                project_id=project,
+                trace_id=f"trace_{hour}",
+                data={
+                    "delivery_id": f"dlv_{len(self.known['webhook_deliveries'])}",
+                    "endpoint_id": "end_1",
+                    "attempt": 1,
+                    "outcome": data.draw(one_of(("delivered", "failed"))),
+                },
+            )
+            records.append(found)
+        late = data.draw(one_of((0, len(records) - 1)))
+        self.land(data, "webhook_deliveries", records[:late] + records[late + 1 :])
+        self.take(Build())
+        self.land(data, "webhook_deliveries", records[late : late + 1])
+
+    @rule(data=st.data(), table=one_of(OFTEN), where=one_of((*ENVIRONMENTS, "staging")))
+    def a_line_is_rejected(self, data: st.DataObject, table: str, where: str) -> None:
+        """With good lines beside it, or alone."""
+        bad = event("bad", text_of(data.draw(instants())), type="unheard_of", environment=where)
+        bad["received_at"] = data.draw(one_of((None, "yesterday", text_of(RECEIVED[0]))))
+        good = self.some_events(data, table, 1) if data.draw(st.booleans()) else []
+        self.land(data, table, [bad, *good])
+
     @rule(data=st.data())
     def a_file_lands_again(self, data: st.DataObject) -> None:
         """The same content under another name, or the same records as another content."""
@@ -682,6 +728,31 @@ def service(**fields: Any) -> Record:
     return {"id": SERVICES[0], "workspace_id": "ws_1", "project_id": "prj_a", **made, **fields}
 
 
+def attempt(hour: int) -> Record:
+    """A webhook attempt so many hours after the midnight that 1 February begins with."""
+    at = datetime(2025, 2, 1, tzinfo=UTC) + timedelta(hours=hour)
+    data = {"delivery_id": f"dlv_{hour}", "endpoint_id": "end_1", "attempt": 1}
+    found = event(f"{hour}", text_of(at), type="webhook.attempted")
+    return found | {"data": data | {"outcome": "failed" if hour % 5 == 0 else "delivered"}}
+
+
+def person(**fields: Any) -> Record:
+    made = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
+    return {"id": "usr_1", "kind": "human", **made, **fields}
+
+
+# a look at project usage, as audit_events have it
+LOOK = {
+    "id": "look",
+    "action": "analytics.view",
+    "occurredAt": "2025-01-31T10:00:00Z",
+    "actor": {"type": "user", "id": "usr_1"},
+    "targets": [{"type": "project", "id": "prj_a", "metadata": {"organization_id": "ws_1"}}],
+    "context": {},
+    "metadata": {"source": "/projects", "interval": ""},
+}
+
+
 # Histories that gave other marts when they were found; and the far edges of the widest window,
 # where a drawn history seldom stands with nothing else near it.
 FOUND: dict[str, list[Step]] = {
@@ -718,6 +789,34 @@ FOUND: dict[str, list[Step]] = {
             "auth_events/3.jsonl",
             (event("c", at="2025-04-30T10:00:00Z", **LOGIN, user_id="usr_2"),),
         ),
+    ],
+    "an attempt a week before completes a baseline": [
+        Land("webhook_deliveries/1.jsonl", tuple(attempt(hour) for hour in (*range(1, 24), 168))),
+        Build(),
+        Land("webhook_deliveries/2.jsonl", (attempt(0),)),
+    ],
+    "an attempt has its baseline from a week before": [
+        Land("webhook_deliveries/1.jsonl", tuple(attempt(hour) for hour in range(24))),
+        Build(),
+        Land("webhook_deliveries/2.jsonl", (attempt(168),)),
+    ],
+    "an actor was merged": [
+        Land("audit_events/1.jsonl", (LOOK,)),
+        Build(),
+        Land("users/1.jsonl", (person(merged_into="usr_2"),)),
+    ],
+    "a batch lost one of its rows to a copy received earlier": [
+        Land("auth_events/1.jsonl", (event(**LOGIN), event("b", **LOGIN))),
+        Build(),
+        Land("auth_events/2.jsonl", (event(**LOGIN, received_at="2025-01-30T10:00:00Z"),)),
+    ],
+    "a close after midnight finds the session of an event before it": [
+        Land(
+            "session_events/1.jsonl",
+            (event("close", "2025-02-01T00:10:00Z", type="session.ended"),),
+        ),
+        Build(),
+        Land("session_events/2.jsonl", (event(at="2025-01-31T23:50:00Z"),)),
     ],
     "a service lost its name": [
         Land("auth_events/1.jsonl", (event(**LOGIN),)),
@@ -779,9 +878,12 @@ def test_a_replay_is_what_dbt_does(
 
     single = Replay(recordings, tmp_path / "landing")
     single.land()
-    single.build(Build())
     with duckdb.connect() as dbt:
         dbt.execute(f"attach '{tmp_path}/warehouse.duckdb' as warehouse (read_only)")
+        # pseudonyms are made with a warehouse's own key
+        key = dbt.execute("select key from warehouse.raw.pseudonym_keys").fetchone()
+        single.connection.execute("update raw.pseudonym_keys set key = ?", key)
+        single.build(Build())
         for environment, recording in recordings.items():
             path = tmp_path / "marts" / f"{environment}.duckdb"
             dbt.execute(f"attach '{path}' as {environment}_marts (read_only)")

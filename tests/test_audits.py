@@ -66,6 +66,8 @@ def test_rows_that_take_each_others_place_add_up(
         "insert into raw.auth_events from raw.auth_events",
         "delete from raw.rejected_records",
         "update raw.landed_files set lines = lines + 1",
+        "delete from raw.received_lines",
+        "update raw.received_lines set rejected_count = rejected_count + 1",
     ],
 )
 def test_a_row_that_goes_astray_is_found(

@@ -513,3 +513,43 @@ def test_content_hashes_stay_the_same():
     assert hashed == hashlib.md5(text.encode()).hexdigest()
     digest = hashlib.md5(b"w\x1fproduction\x1fa").digest()
     assert key == int.from_bytes(digest[8:], "little")
+
+
+def test_a_warehouse_draws_its_own_key_once(tmp_path):
+    keys = []
+    for name in ("one", "other"):
+        warehouse = Warehouse(tmp_path / name)
+        warehouse.land()
+        keys.append(warehouse.rows("select key from raw.pseudonym_keys"))
+        warehouse.land()
+        assert warehouse.rows("select key from raw.pseudonym_keys") == keys[-1]
+    assert keys[0] != keys[1]
+    assert {len(key) for ((key,),) in keys} == {64}
+
+
+def test_lines_are_noted_by_the_day_they_were_received(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    good = [event(id="a"), event(id="a"), event(id="b", received_at="2025-02-01T00:00:00Z")]
+    bad = [event(type="no_such_type", received_at="2025-01-20T00:00:00Z"), "oops"]
+    sandbox = [event(environment="sandbox", received_at="2025-02-01T06:00:00Z")]
+    warehouse.write("auth_events/1.jsonl", [*good, *bad, *sandbox])
+    warehouse.write("auth_events/2-2025-03-01.jsonl", [*good, *bad, *sandbox])  # the same content
+    warehouse.write("users/1.jsonl", ["oops"])  # entities are received on no day
+    warehouse.land()
+    day = event()["occurred_at"][:10]
+    expected = [
+        (None, "2025-02-01", 1, 1),
+        ("production", "2025-01-20", 1, 1),
+        ("production", day, 2, 0),
+        ("production", "2025-02-01", 1, 0),
+        ("sandbox", "2025-02-01", 1, 0),
+    ]
+    columns = "environment, received_date::varchar, line_count, rejected_count"
+    for number, rejected in (("1", 1), ("2", 0)):
+        assert warehouse.rows(
+            f"select {columns} from raw.received_lines where _file like 'auth_events/{number}%'"
+            " order by environment nulls first, received_date"
+        ) == [(*row[:3], row[3] * rejected) for row in expected]
+    assert warehouse.rows("select distinct table_name from raw.received_lines") == [
+        ("auth_events",)
+    ]

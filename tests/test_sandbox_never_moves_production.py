@@ -18,6 +18,7 @@ import pytest
 from conftest import run_job
 
 import simulator
+from landing import create_raw_schema
 
 Lines = dict[Path, list[str]]
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -130,12 +131,21 @@ def production(extracts: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
                 path.parent.mkdir(parents=True, exist_ok=True)
                 text = "\n".join(lines)
                 path.write_bytes(text.encode("utf-8", "surrogateescape"))
+            make_warehouse(folder / "home")
             result = run_job(folder / "home", folder / "landing")
             assert result.returncode == 0, result.stdout + result.stderr
             known[variant] = read(folder / "home" / "published" / "production" / "latest.duckdb")
         return known[variant]
 
     return build
+
+
+def make_warehouse(home: Path) -> None:
+    """An empty warehouse whose pseudonyms are those of the others."""
+    home.mkdir()
+    with duckdb.connect(str(home / "warehouse.duckdb")) as connection:
+        create_raw_schema(connection)
+        connection.execute("update raw.pseudonym_keys set key = 'one and the same'")
 
 
 def read(path: Path) -> Rows:

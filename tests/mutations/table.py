@@ -13,6 +13,7 @@ class Mutation(NamedTuple):
 
 
 INTERMEDIATE = "models/intermediate"
+GOVERNANCE = "models/intermediate/governance"
 IDENTITY = "models/marts/identity"
 MEMBERSHIPS = f"{INTERMEDIATE}/memberships"
 GROWTH = "models/marts/growth"
@@ -164,6 +165,36 @@ MUTATIONS = [
         f"{IDENTITY}/fct_active_users_daily.sql",
         "standing_first_days.service_id is not distinct from scopes.service_id",
         "true",
+    ),
+    Mutation(
+        "the days of changed actors are forgotten",
+        f"{INTERMEDIATE}/int_days_changed.sql",
+        "actor_days.actor_id = int_users_changed.user_id",
+        "actor_days.actor_id = int_users_changed.user_id and false",
+    ),
+    Mutation(
+        "an attempt reaches six days forward instead of seven",
+        f"{GOVERNANCE}/int_failure_days_reached.sql",
+        "add_days('activity_date', 7)",
+        "add_days('activity_date', 6)",
+    ),
+    Mutation(
+        "a baseline is read from six days back instead of seven",
+        "models/marts/governance/fct_failure_signals.sql",
+        "add_days('activity_date', -7)",
+        "add_days('activity_date', -6)",
+    ),
+    Mutation(
+        "batches that lost rows are forgotten",
+        f"{GOVERNANCE}/int_batches_reached.sql",
+        "        former_batch as landed_batch\n    from stg_displaced_records\n",
+        "        former_batch as landed_batch\n    from stg_displaced_records\n    where false\n",
+    ),
+    Mutation(
+        "closes whose session changed on another day are forgotten",
+        f"{GOVERNANCE}/int_close_days_reached.sql",
+        "{{ listed_now(ref('int_session_days_changed')) }} as listed\n    union",
+        "{{ listed_now(ref('int_session_days_changed')) }} as listed\n    where false\n    union",
     ),
     Mutation(
         "a renamed service is forgotten",

@@ -10,6 +10,27 @@
 {%- endmacro %}
 
 {#-
+    A pseudonym: a hash under the key of the warehouse, the one row of the relation `keys`. Twice,
+    so that no text can be appended to what was hashed. The key is read where the statement runs and
+    stands in no SQL text.
+-#}
+
+{% macro pseudonym_of(expression, keys) -%}
+    {{ return(adapter.dispatch('pseudonym_of', 'rollcall')(expression, keys)) }}
+{%- endmacro %}
+
+{% macro default__pseudonym_of(expression, keys) -%}
+    sha256((select key from {{ keys }}) || sha256((select key from {{ keys }}) || {{ expression }}))
+{%- endmacro %}
+
+{% macro spark__pseudonym_of(expression, keys) -%}
+    sha2(concat(
+        (select key from {{ keys }}),
+        sha2(concat((select key from {{ keys }}), {{ expression }}), 256)
+    ), 256)
+{%- endmacro %}
+
+{#-
     The same as a 64-bit integer, to look rows up by: 8 bytes a row are read where the columns
     themselves would be text. Two keys may share one: who joins on it compares the columns too.
 -#}

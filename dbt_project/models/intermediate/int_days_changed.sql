@@ -2,12 +2,13 @@
 -- or the same rows of people counted otherwise, since the last complete build. A day changes by
 -- an event that landed, however late, also one that took the place of another,   the displaced
 -- event, on the day it had stood on,   a user whose survivor or kind changed, on every day they
--- had an event,   a service with another name, on every day it was named. Rows stay: what was
+-- had an event or were the actor of an audit event,   a service with another name, on every day it was named. Rows stay: what was
 -- published at batch B is behind on the days with _batch > B.
 {{ config(materialized='incremental', incremental_strategy='log') }}
 
 {%- set standing_user_days = standing('int_user_days_counted') %}
 {%- set standing_event_days = standing('int_event_days_counted') %}
+{%- set standing_actor_days = standing('int_actor_days_counted') %}
 
 with
 
@@ -77,6 +78,14 @@ changes as (
     from {{ standing_user_days }} as user_days
     inner join int_users_interned on user_days.user_number = int_users_interned.user_number
     inner join int_users_changed on int_users_interned.user_id = int_users_changed.user_id
+    {%- endif %}
+    {%- if is_incremental() and standing_actor_days %}
+    union
+    select
+        'audit_events' as source_table,
+        actor_days.activity_date
+    from {{ standing_actor_days }} as actor_days
+    inner join int_users_changed on actor_days.actor_id = int_users_changed.user_id
     {%- endif %}
     {%- if is_incremental() and standing_event_days %}
     union

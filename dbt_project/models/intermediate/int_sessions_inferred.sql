@@ -156,7 +156,8 @@ paired as (
         lead(type) over visitor_boundaries as next_type,
         lead(revoke_reason) over visitor_boundaries as next_revoke_reason,
         lead(revoked_by_kind) over visitor_boundaries as next_revoked_by_kind,
-        lead(trace_id) over visitor_boundaries as next_trace_id
+        lead(trace_id) over visitor_boundaries as next_trace_id,
+        lead(event_id) over visitor_boundaries as next_event_id
     from boundaries
     window visitor_boundaries as (
         partition by {{ visitor | join(', ') }} order by position
@@ -190,7 +191,8 @@ sessions as (
         case when is_closed then next_occurred_at end as closed_at,
         case when is_closed then next_revoke_reason end as revoke_reason,
         case when is_closed then next_revoked_by_kind end as revoked_by_kind,
-        case when is_closed then next_trace_id end as revoke_trace_id
+        case when is_closed then next_trace_id end as revoke_trace_id,
+        case when is_closed then next_event_id end as closing_event_id
     from paired
     where is_start
 ),
@@ -245,6 +247,7 @@ described as (
         sessions.revoke_reason,
         sessions.revoked_by_kind,
         sessions.revoke_trace_id,
+        sessions.closing_event_id,
         coalesce(sessions.trace_id, found_later.trace_id) as trace_id,
         sessions.is_test,
         sessions.impersonated_count > 0 as is_impersonated,

@@ -18,6 +18,7 @@ renamed as (
         case when _is_clock_skewed then received_at else occurred_at end as occurred_at,
         _activity_date as activity_date,
         is_test,
+        _superseded_batch as former_batch,
         _batch
     from this_environment
 )

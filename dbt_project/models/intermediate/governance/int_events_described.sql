@@ -41,6 +41,9 @@
     'notification_events': ["type", "'by ' || channel"],
 } %}
 {%- set with_outcome = ['auth_events', 'webhook_deliveries'] %}
+{%- set measured = ['platform_events', 'webhook_deliveries'] %}
+{%- set null_integer = 'cast(null as bigint)' %}
+{%- set null_double = 'cast(null as double)' %}
 
 with
 
@@ -63,6 +66,12 @@ described as (
         api_key_id,
         trace_id,
         {{ 'outcome' if table_name in with_outcome else null_text }} as outcome,
+        {{ 'provider' if table_name == 'auth_events' else null_text }} as provider,
+        {{ 'method' if table_name == 'auth_events' else null_text }} as method,
+        {{ 'status_code' if table_name in measured else null_integer }} as status_code,
+        {{ 'latency_ms' if table_name in measured else null_double }} as latency_ms,
+        {{ 'safety_flagged' if table_name == 'platform_events' else 'cast(null as boolean)' }}
+            as is_safety_flagged,
         user_agent,
         is_test,
         is_impersonated,
@@ -93,6 +102,11 @@ described as (
         {{ null_text }} as api_key_id,
         {{ null_text }} as trace_id,
         {{ null_text }} as outcome,
+        {{ null_text }} as provider,
+        {{ null_text }} as method,
+        {{ null_integer }} as status_code,
+        {{ null_double }} as latency_ms,
+        cast(null as boolean) as is_safety_flagged,
         user_agent,
         false as is_test,
         is_impersonated,

@@ -49,6 +49,11 @@ events as (
         int_events_described.is_clock_skewed,
         int_events_described.summary,
         int_events_described.actor_type,
+        int_events_described.provider,
+        int_events_described.method,
+        int_events_described.status_code,
+        int_events_described.latency_ms,
+        int_events_described.is_safety_flagged,
         -- as in int_events_judged, and human
         coalesce(
             int_event_types_classified.counts_as_active

@@ -34,6 +34,7 @@ messages as (
         last_status_code,
         latency_ms,
         is_test,
+        latencies_ms,
         is_impersonated,
         activity_date,
         '{{ target.name }}' as environment

@@ -104,7 +104,8 @@ class Recording:
 
     environment: str
     nodes: list[Node]
-    before: list[Statement]
+    before: dict[str, list[Statement]]
+    """By kind of build: a full refresh begins at nothing."""
     after: dict[str, list[Statement]]
     """By kind of build: "complete", "failed" or "selected"."""
 
@@ -165,7 +166,7 @@ def _recording(environment: str, found: dict[str, Any]) -> Recording:
     return Recording(
         environment=environment,
         nodes=nodes,
-        before=split["first"][0],
+        before={kind: split[kind][0] for kind in ("incremental", "refresh")},
         after={
             "complete": split["first"][2],
             "failed": split["failed"][2],
@@ -273,7 +274,7 @@ class Replay:
         self, recording: Recording, chosen: list[Node], kind: str
     ) -> Iterator[Statement]:
         built = self.built[recording.environment]
-        yield from recording.before
+        yield from recording.before[kind]
         for node in chosen:
             if node.id not in built:
                 built.add(node.id)

@@ -753,6 +753,18 @@ LOOK = {
 }
 
 
+def of_three(**fields: Any) -> tuple[Record, ...]:
+    """An event of each of three users."""
+    return tuple(event(f"evt_{user}", user_id=user, **fields) for user in USERS[:3])
+
+
+THREE = [
+    Land("auth_events/1.jsonl", of_three(**LOGIN)),
+    Land("session_events/1.jsonl", of_three()),
+    Land("loyalty_events/1.jsonl", of_three(type="points.earned", data={"points": 3})),
+    Land("membership_events/1.jsonl", of_three(type="membership.added", data={})),
+]
+
 # Histories that gave other marts when they were found; and the far edges of the widest window,
 # where a drawn history seldom stands with nothing else near it.
 FOUND: dict[str, list[Step]] = {
@@ -824,6 +836,32 @@ FOUND: dict[str, list[Step]] = {
         Build(),
         Land("services/2.jsonl", (service(updated_at="2025-01-02T00:00:00Z"),)),
     ],
+    "a merge was seen by a build that failed, and undone before the next": [
+        *THREE,
+        Build(),
+        Land("users/1.jsonl", (person(merged_into="usr_2"),)),
+        Build(until=("failed", -1)),
+        Land("users/2.jsonl", (person(updated_at="2025-01-02T00:00:00Z"),)),
+    ],
+    "a merge was seen by a build that failed, and was into somebody else by the next": [
+        *THREE,
+        Build(),
+        Land("users/1.jsonl", (person(merged_into="usr_2"),)),
+        Build(until=("failed", -1)),
+        Land("users/2.jsonl", (person(merged_into="usr_3", updated_at="2025-01-02T00:00:00Z"),)),
+    ],
+    # by then usr_1 had parted and others had come, which gives users other numbers
+    **{
+        f"a full refresh was killed after {number} statements": [
+            *THREE,
+            Land("users/1.jsonl", (person(merged_into="usr_2"),)),
+            Build(),
+            Land("users/2.jsonl", (person(updated_at="2025-01-02T00:00:00Z"),)),
+            Land("session_events/2.jsonl", (event("new", user_id="usr_0"),)),
+            Build(kind="refresh", until=("killed", number)),
+        ]
+        for number in (60, 120, 240, 360, 480)
+    },
 }
 
 

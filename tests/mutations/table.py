@@ -24,15 +24,15 @@ MUTATIONS = [
         "days of the result are deleted, not those of the list",
         "macros/engine/replace_listed.sql",
         """            on {{ replaces['on'] }}
-    );
-    insert into {{ target_table }} ({{ columns }})""",
+    )
+""",
         """            on {{ replaces['on'] }}
         {%- if '"activity_date"' in columns %}
         inner join (select distinct activity_date from {{ arguments['temp_relation'] }}) as fresh
             on old.activity_date = fresh.activity_date
         {%- endif %}
-    );
-    insert into {{ target_table }} ({{ columns }})""",
+    )
+""",
     ),
     Mutation(
         "an active day reaches 88 days forward instead of 89",
@@ -69,6 +69,24 @@ MUTATIONS = [
         f"{INTERMEDIATE}/int_users_changed.sql",
         "        coalesce(survivor_now, user_id) <> coalesce(survivor_then, user_id)\n",
         "        coalesce(survivor_now, user_id) not in (user_id, survivor_then)\n",
+    ),
+    Mutation(
+        "who somebody was for a build that failed is forgotten",
+        f"{INTERMEDIATE}/int_users_changed.sql",
+        "    where _batch > {{ built_batch() }}",
+        "    where false",
+    ),
+    Mutation(
+        "who somebody is, as a killed build left it, is forgotten",
+        f"{INTERMEDIATE}/int_users_changed.sql",
+        "as standing_users\n    left join int_users_resolved on",
+        "as standing_users\n    inner join int_users_resolved on false and",
+    ),
+    Mutation(
+        "rows under keys that nothing names stay after a refresh that was killed",
+        "macros/engine/replace_listed.sql",
+        "or {{ built_batch() }} = 0",
+        "or false",
     ),
     Mutation(
         "a session that ends just the gap before an event is not reached",
@@ -293,6 +311,8 @@ MUTATIONS = [
         f"{MEMBERSHIPS}/int_loyalty_days_counted.sql",
         "listed.source_table = 'loyalty_events'",
         "listed.source_table = 'membership_events'",
+    ),
+    Mutation(
         "the interval after a changed one is forgotten",
         f"{LIFECYCLE}/int_intervals_reached.sql",
         "    select {{ interval_after(grain, 'interval_start_date') }} as interval_start_date\n"

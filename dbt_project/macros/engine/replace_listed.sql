@@ -9,6 +9,10 @@
 
     What goes is told by the list and never by the result: a day that has become empty has no rows
     in the result and yet has to lose those it had.
+
+    A list of keys (and not of days) names what the last complete build can have left. When there is
+    none, because a full refresh was killed, rows may stand under keys that nothing names any more:
+    `replaces` of such a model says `by_key: true`, and all rows go, because all come again.
 -#}
 
 {% macro get_incremental_replace_listed_sql(arguments) -%}
@@ -25,7 +29,10 @@
         from {{ target_table }} as old
         inner join {{ listed_now(ref(replaces['listed_in'])) }} as listed
             on {{ replaces['on'] }}
-    );
+    )
+    {%- if replaces.get('by_key') %}
+    or {{ built_batch() }} = 0
+    {%- endif %};
     insert into {{ target_table }} ({{ columns }})
     select {{ columns }} from {{ arguments['temp_relation'] }}
 {%- endmacro %}
@@ -35,6 +42,9 @@
     insert overwrite table {{ arguments['target_relation'] }}
     select * from {{ arguments['target_relation'] }} as old
     left anti join {{ listed_now(ref(replaces['listed_in'])) }} as listed on {{ replaces['on'] }}
+    {%- if replaces.get('by_key') %}
+    where {{ built_batch() }} > 0
+    {%- endif %}
     union all
     select * from {{ arguments['temp_relation'] }}
 {%- endmacro %}

@@ -6,6 +6,7 @@
     incremental_strategy='replace_listed',
     meta={'replaces': {
         'listed_in': 'int_session_ids_reached',
+        'by_key': true,
         'on': "old.session_number = listed.session_number
             and old.workspace_id = listed.workspace_id
             and old.project_id = listed.project_id

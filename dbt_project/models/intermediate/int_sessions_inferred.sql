@@ -13,6 +13,7 @@
     incremental_strategy='replace_listed',
     meta={'replaces': {
         'listed_in': 'int_visits_reached',
+        'by_key': true,
         'on': 'old.visitor_number = listed.visitor_number
             and old.started_at between listed.from_at and listed.to_at',
     }},

@@ -3,6 +3,7 @@
     incremental_strategy='replace_listed',
     meta={'replaces': {
         'listed_in': 'int_loyalty_accounts_reached',
+        'by_key': true,
         'on': 'old.workspace_id = listed.workspace_id
             and old.project_id = listed.project_id
             and old.user_id is not distinct from listed.user_id',

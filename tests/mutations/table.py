@@ -392,6 +392,8 @@ MUTATIONS = [
         f"{IDENTITY}/fct_active_user_definitions_daily.sql",
         "add_days('month_start_date', -29)",
         "add_days('month_start_date', -28)",
+    ),
+    Mutation(
         "the other days of a message that is decided anew are forgotten",
         "macros/messages.sql",
         "        message_number in (select message_number from numbered)\n",

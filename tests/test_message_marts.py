@@ -397,6 +397,23 @@ def test_a_message_whose_only_event_was_displaced_is_gone(warehouse: Warehouse) 
     assert warehouse.row("fct_notifications", "notification_id") == {"notification_id": "moved"}
 
 
+def test_a_build_that_failed_in_between_forgets_no_day(warehouse: Warehouse) -> None:
+    """Once the message is decided anew, nothing but the log knows of its former first day."""
+    first = message("a", "sent", "10:00", received_at=f"{DAY}T10:00:00Z")
+    warehouse.land("campaign_events", first, message("b", "delivered", f"{NEXT_DAY}T10:00:00"))
+    moved = {"received_at": f"{DAY}T09:00:00Z", "occurred_at": f"{NEXT_DAY}T08:00:00Z"}
+    warehouse.replay.land(Land("campaign_events/moved.jsonl", (first | moved,)))
+    names = [node.name for node in warehouse.replay.recordings["production"].nodes]
+    fails = ("failed", names.index("fct_campaigns_daily"))
+    warehouse.replay.build(Build(("production",), until=fails))
+    decided = "production_intermediate.int_campaign_messages_decided"
+    assert warehouse.query(f"select activity_date from {decided}") == [{"activity_date": NEXT_DAY}]
+    assert warehouse.row("fct_campaigns_daily", "activity_date") == {"activity_date": DAY}
+    warehouse.replay.build(ONLY_PRODUCTION)
+    for mart in ("fct_campaigns_daily", "fct_campaign_messages"):
+        assert warehouse.row(mart, "activity_date") == {"activity_date": NEXT_DAY}
+
+
 def user(key: str, **fields: Any) -> Record:
     made = {"created_at": "2025-01-01T00:00:00Z", "updated_at": "2025-01-01T00:00:00Z"}
     return {"id": key, "workspace_id": "ws", "kind": "human", **made, **fields}

@@ -68,8 +68,8 @@
 {#-
     `where` of a test that leaves out days on which nothing changed since every test was last well.
     What does not change need not be looked at twice; a full refresh rewrites the logs of changes,
-    and everything is looked at again. `day` is a date column of the tested model, `changed_in` its log
-    of changed days where it has one of its own.
+    and everything is looked at again. `day` is a date column of the tested model, `changed_in` its
+    log of changed days where it has one of its own.
 -#}
 {% macro where_not_checked(day, changed_in=none) -%}
     {%- if changed_in -%}

@@ -393,4 +393,52 @@ MUTATIONS = [
         "add_days('month_start_date', -29)",
         "add_days('month_start_date', -28)",
     ),
+    Mutation(
+        "the other days of a message that is decided anew are forgotten",
+        "macros/messages.sql",
+        "        message_number in (select message_number from numbered)\n",
+        "        false\n",
+    ),
+    Mutation(
+        "messages that lost an event are forgotten",
+        "macros/messages.sql",
+        "        or message_number in (select message_number from standing_on_days_displaced)\n",
+        "",
+    ),
+    Mutation(
+        "a message that lost its last event is not reached",
+        "macros/messages.sql",
+        "standing_messages.last_event_date >= days_displaced.activity_date",
+        "standing_messages.last_event_date > days_displaced.activity_date",
+    ),
+    Mutation(
+        "a message that lost its first event is not reached",
+        "macros/messages.sql",
+        "standing_messages.activity_date <= days_displaced.activity_date",
+        "standing_messages.activity_date < days_displaced.activity_date",
+    ),
+    Mutation(
+        "messages are reached by what landed and not by what is known of memberships",
+        "macros/messages.sql",
+        "listed_now(ref('int_growth_days_changed'))",
+        "listed_now(ref('int_days_changed'))",
+    ),
+    Mutation(
+        "notices without a channel are not replaced",
+        f"{INTERMEDIATE}/messages/int_notifications_decided.sql",
+        "old.channel is not distinct from listed.channel",
+        "old.channel = listed.channel",
+    ),
+    Mutation(
+        "the days of messages that were reached are forgotten",
+        f"{INTERMEDIATE}/messages/int_message_days_changed.sql",
+        "    from int_campaign_messages_reached\n",
+        "    from int_campaign_messages_reached\n    where false\n",
+    ),
+    Mutation(
+        "the days on which another table changed lose their campaigns",
+        "models/marts/growth/fct_campaigns_daily.sql",
+        "            and listed.source_table = 'campaign_events'\"",
+        '            "',
+    ),
 ]

@@ -5,6 +5,7 @@
     incremental_strategy='replace_listed',
     meta={'replaces': {
         'listed_in': 'int_webhook_events_reached',
+        'by_key': true,
         'on': "old.message_number = listed.message_number
             and old.workspace_id = listed.workspace_id
             and old.delivery_id = listed.delivery_id

@@ -294,6 +294,8 @@ MUTATIONS = [
         f"{MEMBERSHIPS}/int_loyalty_days_counted.sql",
         "listed.source_table = 'loyalty_events'",
         "listed.source_table = 'membership_events'",
+    ),
+    Mutation(
         "the interval after a changed one is forgotten",
         f"{LIFECYCLE}/int_intervals_reached.sql",
         "    select {{ interval_after(grain, 'interval_start_date') }} as interval_start_date\n"

@@ -19,7 +19,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.histories import Build, Land, Record, Recording, Replay, record
+from tests.histories import Build, Land, Record, Recording, Replay, differences, record
 
 TICK = timedelta(microseconds=1)
 
@@ -220,6 +220,44 @@ def test_a_begin_gives_way_to_a_copy_that_was_received_earlier(lived: Replay) ->
         event("session.activity", "2025-02-04", id="begin", received_at="2025-02-05T10:00:00Z"),
     )
     assert rows(lived, "fct_journeys_daily", *daily) == [(date(2025, 2, 6), 1)]
+
+
+def failed_at(lived: Replay, name: str) -> Build:
+    """A build in which one model fails."""
+    names = [node.name for node in lived.recordings["production"].nodes]
+    return Build(until=("failed", names.index(name)))
+
+
+def test_a_last_day_that_moved_in_a_failed_build_may_move_back(lived: Replay) -> None:
+    landed(lived, journey("begun", "2025-02-01"))
+    lived.land(Land("platform_events/on.jsonl", (last_day("2025-02-02"),)))
+    # the journey's models are built, the build is not complete
+    lived.build(failed_at(lived, "fct_requests_daily"))
+    earlier = {"occurred_at": "2025-01-31T12:00:00Z", "received_at": "2025-01-31T12:00:00Z"}
+    landed(lived, last_day("2025-02-02") | earlier)
+    counts = ("abandoned_count", "in_progress_count")
+    assert rows(lived, "fct_journeys_daily", *counts) == [(0, 1)]
+    assert differences(lived) == {}
+
+
+def test_a_journey_that_a_failed_build_has_written_is_counted_by_the_next(lived: Replay) -> None:
+    begin = {"id": "begin", "received_at": "2025-02-05T10:00:10Z"}
+    landed(
+        lived,
+        journey("begun", "2025-02-03", **begin),
+        journey("begun", "2025-02-05"),
+        last_day("2025-02-28"),
+    )
+    moved = event("session.activity", "2025-02-20", **begin) | {
+        "received_at": "2025-02-05T10:00:00Z"
+    }
+    lived.land(Land("session_events/moved.jsonl", (moved,)))
+    lived.build(failed_at(lived, "fct_journeys_daily"))
+    lived.build(Build())
+    assert rows(lived, "fct_journeys_daily", "activity_date", "begun_count") == [
+        (date(2025, 2, 5), 1)
+    ]
+    assert differences(lived) == {}
 
 
 def test_two_projects_may_use_the_same_journey_id(lived: Replay) -> None:

@@ -18,6 +18,7 @@ IDENTITY = "models/marts/identity"
 MEMBERSHIPS = f"{INTERMEDIATE}/memberships"
 GROWTH = "models/marts/growth"
 LIFECYCLE = f"{INTERMEDIATE}/lifecycle"
+JOURNEYS = f"{INTERMEDIATE}/journeys"
 
 MUTATIONS = [
     Mutation(
@@ -440,5 +441,95 @@ MUTATIONS = [
         "models/marts/growth/fct_campaigns_daily.sql",
         "            and listed.source_table = 'campaign_events'\"",
         '            "',
+    ),
+    Mutation(
+        "journeys that may have lost an event are forgotten",
+        f"{JOURNEYS}/int_journeys_reached.sql",
+        "            standing_journeys.workspace_id = displaced_days.workspace_id",
+        "            false",
+    ),
+    Mutation(
+        "the last day of a journey is not among its days",
+        f"{JOURNEYS}/int_journeys_reached.sql",
+        "standing_journeys.last_event_date >= displaced_days.activity_date",
+        "standing_journeys.last_event_date > displaced_days.activity_date",
+    ),
+    Mutation(
+        "the other days of a journey are forgotten",
+        f"{JOURNEYS}/int_journeys_reached.sql",
+        "where journey_number in (select journey_number from journeys_met)",
+        "where false",
+    ),
+    Mutation(
+        "what has no begin yet is not kept",
+        f"{JOURNEYS}/int_journeys_followed.sql",
+        "    from grouped\n)",
+        "    from grouped\n    where begun_at is not null\n)",
+    ),
+    Mutation(
+        "journeys of changed users are forgotten",
+        f"{JOURNEYS}/int_journeys_reached.sql",
+        "        and user_id in (select user_id from int_users_changed)",
+        "        and false",
+    ),
+    Mutation(
+        "the day on which a journey had begun is forgotten",
+        f"{JOURNEYS}/int_journey_days_changed.sql",
+        "    where was_begun\n",
+        "    where false\n",
+    ),
+    Mutation(
+        "states that turn with the last day are forgotten",
+        f"{JOURNEYS}/int_journey_days_changed.sql",
+        "        int_journeys_followed.completed_at is null\n",
+        "        false\n",
+    ),
+    Mutation(
+        "a state that turned on the former last day itself is forgotten",
+        f"{JOURNEYS}/int_journey_days_changed.sql",
+        "int_journeys_followed.last_event_date >= last_days.least_last_date",
+        "int_journeys_followed.last_event_date > last_days.least_last_date",
+    ),
+    Mutation(
+        "the former last day is forgotten",
+        f"{JOURNEYS}/int_last_days_noted.sql",
+        "where _batch >= {{ built_batch() }}",
+        "where _batch > {{ built_batch() }}",
+    ),
+    Mutation(
+        "what a failed build listed of journeys is forgotten",
+        f"{JOURNEYS}/int_journeys_reached.sql",
+        "    where _batch > {{ built_batch() }}\n    {%- endif %}",
+        "    where false\n    {%- endif %}",
+    ),
+    Mutation(
+        "requests of other tables' days are replaced, not those of their own",
+        "models/marts/usage/fct_requests_daily.sql",
+        "listed.source_table = 'platform_events'",
+        "listed.source_table = 'session_events'",
+    ),
+    Mutation(
+        "the hours of the day before are replaced",
+        "models/marts/usage/fct_requests_hourly.sql",
+        "cast(old.activity_hour_at as date) = listed.activity_date",
+        "cast(old.activity_hour_at as date) = listed.activity_date - 1",
+    ),
+    Mutation(
+        "latencies add up in the order in which they come",
+        "macros/request_measures.sql",
+        "{{ fine_mean('latency_ms') }}",
+        "avg(latency_ms)",
+    ),
+    Mutation(
+        "metrics of other tables' days are replaced, not those of their own",
+        "models/marts/sessions/fct_session_metrics_daily.sql",
+        "listed.source_table = 'session_events'",
+        "listed.source_table = 'auth_events'",
+    ),
+    Mutation(
+        "metrics add up in the order in which they come",
+        "models/marts/sessions/fct_session_metrics_daily.sql",
+        "{{ ordered_mean('numeric_value') }}",
+        "avg(numeric_value)",
     ),
 ]

@@ -1,6 +1,9 @@
 {#-
-    fct_retention_*: cohorts by week and month. Made anew as a whole: a user who comes late, or turns
-    out to be another, moves a whole cohort.
+    fct_retention_*: cohorts by week and month. Made anew as a whole, because one more active day of
+    a user can change every cell of their cohort, and a first day that moves two cohorts: weeks and
+    months together take 0.2 s of CPU for 8 million demo events (244,000 active user-days), 1.5 s
+    for ten times as many. A table of user-weeks, kept by the weeks that changed, would save at most
+    the 0.6 s of these in which days become weeks.
 -#}
 
 {% macro retention_by(grain) %}

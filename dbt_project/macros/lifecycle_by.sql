@@ -8,14 +8,6 @@
 {% macro lifecycle_by(grain) %}
 with
 
-int_active_user_days_counted as (
-    select * from {{ ref('int_active_user_days_counted') }}
-),
-
-int_users_started as (
-    select * from {{ ref('int_users_started') }}
-),
-
 int_intervals_covered as (
     select * from {{ ref('int_intervals_covered') }}
     where grain = '{{ grain }}'
@@ -37,94 +29,59 @@ intervals_read as (
 
 {%- endif %}
 
-project_intervals as (
-    select distinct
-        workspace_id,
-        project_id,
-        user_key,
-        {{ interval_of(grain, 'activity_date') }} as interval_start_date
-    from int_active_user_days_counted
-    where true
-    {{ and_listed(
-        interval_of(grain, 'activity_date'), 'intervals_read', 'interval_start_date'
-    ) }}
-),
-
-user_intervals as (
-    select
-        'project' as scope,
-        workspace_id,
-        project_id,
-        user_key,
-        interval_start_date
-    from project_intervals
-    union all
-    select distinct
-        'workspace' as scope,
-        workspace_id,
-        cast(null as {{ dbt.type_string() }}) as project_id,
-        user_key,
-        interval_start_date
-    from project_intervals
-),
+{{ user_intervals_by(grain, 'intervals_read') }},
 
 followed as (
     select
-        scope,
-        workspace_id,
-        project_id,
+        scope_key,
         interval_start_date,
         lag(interval_start_date) over (
-            partition by scope, workspace_id, project_id, user_key order by interval_start_date
+            partition by scope_key, user_key order by interval_start_date
         ) = {{ interval_after(grain, 'interval_start_date', -1) }} as is_returning
     from user_intervals
 ),
 
 counted as (
     select
-        scope,
-        workspace_id,
-        project_id,
+        scope_key,
         interval_start_date,
         count(*) as active_count,
         count(*) filter (where is_returning) as returning_count
     from followed
-    group by scope, workspace_id, project_id, interval_start_date
+    group by scope_key, interval_start_date
 ),
 
 started as (
     select
-        scope,
-        workspace_id,
-        project_id,
-        {{ interval_of(grain, 'first_active_date') }} as interval_start_date,
+        scopes.scope_key,
+        {{ interval_of(grain, 'int_users_started.first_active_date') }} as interval_start_date,
         count(*) as new_count
     from int_users_started
-    group by scope, workspace_id, project_id, {{ interval_of(grain, 'first_active_date') }}
-),
-
-scopes_started as (
-    select
-        scope,
-        workspace_id,
-        project_id,
-        min(interval_start_date) as first_start_date
-    from started
-    group by scope, workspace_id, project_id
+    inner join scopes
+        on
+            int_users_started.scope = scopes.scope
+            and int_users_started.workspace_id = scopes.workspace_id
+            and int_users_started.project_id is not distinct from scopes.project_id
+    group by
+        scopes.scope_key,
+        {{ interval_of(grain, 'int_users_started.first_active_date') }}
 ),
 
 spine as (
     select
-        scopes_started.scope,
-        scopes_started.workspace_id,
-        scopes_started.project_id,
+        scopes.scope_key,
+        scopes.scope,
+        scopes.workspace_id,
+        scopes.project_id,
         int_intervals_covered.interval_start_date,
         {{ interval_after(grain, 'int_intervals_covered.interval_start_date', -1) }}
             as previous_start_date,
         int_intervals_covered.is_complete
-    from scopes_started
+    from scopes
     inner join int_intervals_covered
-        on scopes_started.first_start_date <= int_intervals_covered.interval_start_date
+        on
+            {{ interval_of(grain, 'scopes.first_active_date') }}
+            <= int_intervals_covered.interval_start_date
     where true
     {{ and_listed(
         'int_intervals_covered.interval_start_date', 'int_intervals_reached', 'interval_start_date'
@@ -143,18 +100,18 @@ filled as (
         coalesce(previous.active_count, 0) as previous_count,
         spine.is_complete
     from spine
-    {%- for found, day in [
-        ('counted', 'interval_start_date'), ('started', 'interval_start_date'),
-        ('counted as previous', 'previous_start_date'),
-    ] %}
-    {%- set name = found.split(' ') | last %}
-    left join {{ found }}
+    left join counted
         on
-            spine.scope = {{ name }}.scope
-            and spine.workspace_id = {{ name }}.workspace_id
-            and spine.project_id is not distinct from {{ name }}.project_id
-            and spine.{{ day }} = {{ name }}.interval_start_date
-    {%- endfor %}
+            spine.scope_key = counted.scope_key
+            and spine.interval_start_date = counted.interval_start_date
+    left join started
+        on
+            spine.scope_key = started.scope_key
+            and spine.interval_start_date = started.interval_start_date
+    left join counted as previous
+        on
+            spine.scope_key = previous.scope_key
+            and spine.previous_start_date = previous.interval_start_date
 ),
 
 described as (

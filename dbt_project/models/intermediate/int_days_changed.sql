@@ -2,8 +2,8 @@
 -- or the same rows of people counted otherwise, since the last complete build. A day changes by
 -- an event that landed, however late, also one that took the place of another,   the displaced
 -- event, on the day it had stood on,   a user whose survivor or kind changed, on every day they
--- had an event or were the actor of an audit event,   a service with another name, on every day it was named. Rows stay: what was
--- published at batch B is behind on the days with _batch > B.
+-- had an event or were the actor of an audit event,   a service with another name, on every day it
+-- was named. Rows stay: what was published at batch B is behind on the days with _batch > B.
 {{ config(materialized='incremental', incremental_strategy='log') }}
 
 {%- set standing_user_days = standing('int_user_days_counted') %}

@@ -1,11 +1,11 @@
--- A rejected line that names no environment may have been meant for production: it is counted there.
+-- A rejected line that names no environment may have been meant for production: it counts there.
 
 with
 
 this_environment as (
     select * from {{ source('raw', 'received_lines') }}
     where environment = '{{ target.name }}'
-    {%- if target.name == 'production' %} or environment is null{% endif %}
+    {{ "or environment is null" if target.name == 'production' }}
 ),
 
 renamed as (

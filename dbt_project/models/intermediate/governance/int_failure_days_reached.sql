@@ -1,5 +1,5 @@
--- The days of fct_failure_signals that this build writes anew: an hour is in the baseline of the 168
--- hours after it, so that a changed day reaches seven days forward.
+-- The days of fct_failure_signals that this build writes anew: an hour is in the baseline of the
+-- 168 hours after it, so that a changed day reaches seven days forward.
 
 with
 

@@ -21,9 +21,7 @@ stg_audit_events as (
         event_id,
         occurred_at,
         coalesce(view_interval, '') = '' as is_summary,
-        {%- for column in view[1:] %}
-        {{ column }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        {{ view[1:] | join(', ') }}
     from {{ ref('stg_audit_events') }}
     where type = 'analytics.view'
 ),

@@ -1,5 +1,5 @@
--- Accepted events by landing batch and the day they were received. By batch, because rows of a batch
--- lie together: those of a received day are anywhere, and to find them all rows would be read.
+-- Accepted events by landing batch and the day they were received. By batch, because rows of a
+-- batch lie together: those of a received day are anywhere, and all rows would be read for them.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',
@@ -22,9 +22,8 @@ int_events_described as (
         received_at,
         _batch
     from {{ ref('int_events_described') }}
-    where
-        true
-        {{ and_listed('_batch', 'int_batches_reached', 'landed_batch') }}
+    where true
+    {{ and_listed('_batch', 'int_batches_reached', 'landed_batch') }}
 ),
 
 timed as (

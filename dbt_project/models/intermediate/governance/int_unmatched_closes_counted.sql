@@ -20,14 +20,13 @@ stg_session_events as (
     where
         session_id is null
         and type in ('session.ended', 'session.revoked')
-        {{ and_listed('activity_date', 'int_close_days_reached') }}
+    {{ and_listed('activity_date', 'int_close_days_reached') }}
 ),
 
 int_sessions_inferred as (
     select * from {{ ref('int_sessions_inferred') }}
-    where
-        closing_event_id is not null
-        {{ and_listed('ended_date', 'int_close_days_reached') }}
+    where closing_event_id is not null
+    {{ and_listed('ended_date', 'int_close_days_reached') }}
 ),
 
 unmatched as (

@@ -1,5 +1,7 @@
 -- When each user was first active in a scope, from all user-days: a late event, a merge or its
--- undoing moves a first day either way, and the minimum knows nothing of what it was.
+-- undoing moves a first day either way, and the minimum knows nothing of what it was. Made anew: it
+-- takes 0.02 s of CPU for 8 million demo events (244,000 active user-days), 0.2 s for ten times as
+-- many.
 
 with
 

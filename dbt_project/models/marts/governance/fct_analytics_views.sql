@@ -57,7 +57,7 @@ views as (
         grouped.viewed_at,
         grouped.range_start_at,
         grouped.range_end_at,
-        coalesce(grouped.series_interval, '') as "interval",
+        coalesce(grouped.series_interval, '') as "interval",  -- noqa: RF06
         cast(grouped.event_count as bigint) as event_count,
         -- a page asks for three, the API for what it is asked
         grouped.event_count < 3 and coalesce(grouped.source, '') not like '/api/%'

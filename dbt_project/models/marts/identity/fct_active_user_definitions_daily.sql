@@ -108,7 +108,8 @@ gaps as (
     from rule_days
     window
         user_days as (
-            partition by counting_rule, month_start_date, workspace_id, user_key order by activity_date
+            partition by counting_rule, month_start_date, workspace_id, user_key
+            order by activity_date
         )
 ),
 
@@ -157,7 +158,8 @@ changes_by_day as (
         activity_date,
         sum(case when counting_rule = 'sign_in' then change_count end) as sign_in_change,
         sum(case when counting_rule = 'returning' then change_count end) as returning_change,
-        sum(case when counting_rule = 'calendar_month' then change_count end) as calendar_month_change
+        sum(case when counting_rule = 'calendar_month' then change_count end)
+            as calendar_month_change
     from changes
     group by month_start_date, workspace_id, activity_date
 ),

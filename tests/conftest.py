@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.histories import Recording, record
+
 ROOT = Path(__file__).resolve().parent.parent
 
 RunJob = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -97,3 +99,9 @@ def demo_environment(
     # what the code under test sets for its children
     for name in set(os.environ) - set(before):
         os.environ.pop(name)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> dict[str, Recording]:
+    """The statements that dbt executes, recorded once for all who replay them."""
+    return record()

@@ -44,7 +44,6 @@ from tests.histories import (
     differences,
     drive,
     live_through,
-    record,
     script,
 )
 
@@ -679,11 +678,6 @@ def described(found: dict[str, dict[str, list[Any]]]) -> str:
         for side in ("too many", "missing"):
             parts += [f"  {side}: {row}" for row in difference[side]]
     return "\n".join(parts)
-
-
-@pytest.fixture(scope="module")
-def recordings() -> dict[str, Recording]:
-    return record()
 
 
 def drawn_at_most(examples: int) -> settings:

@@ -18,7 +18,7 @@ import pytest
 
 from dagster_project.audits import account_for_every_line
 from landing.schema import RECEIPTS
-from tests.histories import ENVIRONMENTS, Build, Land, Record, Recording, Replay, record
+from tests.histories import ENVIRONMENTS, Build, Land, Record, Recording, Replay
 
 MARTS = "production_marts.production"
 NOON = datetime(2025, 2, 3, 12, 0, tzinfo=UTC)
@@ -72,11 +72,6 @@ def view(at: datetime, interval: str = "", **fields: Any) -> Record:
 
 def triple(at: datetime, **fields: Any) -> list[Record]:
     return [view(at, interval, **fields) for interval in ("", "hour", "hour")]
-
-
-@pytest.fixture(scope="module")
-def recordings() -> dict[str, Recording]:
-    return record()
 
 
 class Warehouse:

@@ -19,7 +19,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.histories import Build, Land, Record, Recording, Replay, record
+from tests.histories import Build, Land, Record, Recording, Replay
 
 Place = tuple[str, str]
 UserDay = tuple[Place, str, date]
@@ -117,8 +117,9 @@ def definitions(
 
 
 @pytest.fixture(scope="module")
-def recordings() -> dict[str, Recording]:
-    return record(environments=("production",))
+def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
+    """Production alone."""
+    return {"production": recordings["production"]}
 
 
 class Marts:

@@ -15,15 +15,16 @@ from typing import Any
 import oracle
 import pytest
 
-from tests.histories import Build, Land, Record, Recording, Replay, differences, record
+from tests.histories import Build, Land, Record, Recording, Replay, differences
 
 PRODUCTION = Build(("production",))
 PLACE = {"workspace_id": "ws_1", "project_id": "prj_a"}
 
 
 @pytest.fixture(scope="module")
-def recordings() -> dict[str, Recording]:
-    return record(environments=("production",))
+def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
+    """Production alone."""
+    return {"production": recordings["production"]}
 
 
 class Warehouse:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.histories import Build, Land, Record, Recording, Replay, record
+from tests.histories import Build, Land, Record, Recording, Replay
 
 ONLY_PRODUCTION = Build(("production",))
 DAY = date(2025, 3, 1)
@@ -24,8 +24,9 @@ NEXT_DAY = date(2025, 3, 2)
 
 
 @pytest.fixture(scope="module")
-def recordings() -> dict[str, Recording]:
-    return record(environments=("production",))
+def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
+    """Production alone."""
+    return {"production": recordings["production"]}
 
 
 class Warehouse:

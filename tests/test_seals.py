@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from dagster_project.seals import Sealing, seal_and_correct
-from tests.histories import Build, Land, Record, Recording, Replay, record
+from tests.histories import Build, Land, Record, Recording, Replay
 
 NOW = datetime(2025, 5, 4, 4, 22)
 JANUARY, FEBRUARY = date(2025, 1, 1), date(2025, 2, 1)
@@ -43,8 +43,9 @@ def user(key: str, at: str, **fields: Any) -> Record:
 
 
 @pytest.fixture(scope="module")
-def recordings() -> dict[str, Recording]:
-    return record(environments=("production",))
+def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
+    """Production alone."""
+    return {"production": recordings["production"]}
 
 
 class Warehouse:

@@ -19,14 +19,15 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.histories import Build, Land, Record, Recording, Replay, differences, record
+from tests.histories import Build, Land, Record, Recording, Replay, differences
 
 TICK = timedelta(microseconds=1)
 
 
 @pytest.fixture(scope="module")
-def recordings() -> dict[str, Recording]:
-    return record(environments=("production",))
+def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
+    """Production alone."""
+    return {"production": recordings["production"]}
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 {#-
     Rows with what was known of their user's membership at their time: a select of everything in
     `rows` (a CTE) and `known_membership_id`, the membership_id of the user's latest membership
-    event in the project at or before `at`, see int_memberships_known. `rows` has workspace_id,
+    event in the project at or before `at`, see int_memberships_spanned. `rows` has workspace_id,
     project_id, user_id (the survivor), is_test and the time; a row without a user knows none.
 
     A join of spans and not of instants (`asof join`), because spans were stored: of 1 million rows
@@ -14,7 +14,7 @@
         {{ rows }}.*,
         memberships_known.membership_id as known_membership_id
     from {{ rows }}
-    left join {{ ref('int_memberships_known') }} as memberships_known
+    left join {{ ref('int_memberships_spanned') }} as memberships_known
         on
             {{ rows }}.workspace_id = memberships_known.workspace_id
             and {{ rows }}.project_id = memberships_known.project_id

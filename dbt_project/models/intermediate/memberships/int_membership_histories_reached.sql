@@ -3,7 +3,7 @@
 -- what somebody takes along who is merged or parted. Both who they count as now and who they
 -- counted as have another history.
 
-{%- set is_needed = standing('int_memberships_known') and not flags.FULL_REFRESH %}
+{%- set is_needed = standing('int_memberships_spanned') and not flags.FULL_REFRESH %}
 
 with
 

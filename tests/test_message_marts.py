@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -389,20 +389,30 @@ def test_a_message_that_loses_its_first_event_loses_that_day(warehouse: Warehous
     assert days == [date(2025, 2, 21), NEXT_DAY]
 
 
-def test_a_message_whose_only_event_was_displaced_is_gone(warehouse: Warehouse) -> None:
-    only = notice("a", "sent", "10:00", received_at=f"{DAY}T10:00:00Z")
-    warehouse.land("notification_events", only)
-    moved = only | {"received_at": f"{DAY}T09:00:00Z", "workspace_id": "ws", "project_id": "prj"}
-    moved |= {"data": {"notification_id": "moved", "channel": "push"}}
-    warehouse.land("notification_events", moved)
-    assert warehouse.row("fct_notifications", "notification_id") == {"notification_id": "moved"}
+@pytest.mark.parametrize(
+    ("table", "mart", "key", "only"),
+    [
+        ("notification_events", "fct_notifications", "notification_id", notice),
+        ("campaign_events", "fct_campaign_messages", "message_id", message),
+        ("webhook_deliveries", "fct_webhook_events", "delivery_id", attempt),
+    ],
+)
+def test_a_message_whose_only_event_was_displaced_is_gone(
+    warehouse: Warehouse, table: str, mart: str, key: str, only: Callable[..., Record]
+) -> None:
+    how = (1, "delivered") if table == "webhook_deliveries" else ("sent",)
+    one = only("a", *how, "10:00", received_at=f"{DAY}T10:00:00Z")
+    warehouse.land(table, one)
+    moved = {"received_at": f"{DAY}T09:00:00Z", "data": one["data"] | {key: "other"}}
+    warehouse.land(table, one | moved)
+    assert warehouse.row(mart, key) == {key: "other"}
 
 
 def test_a_build_that_failed_in_between_forgets_no_day(warehouse: Warehouse) -> None:
     """Once the message is decided anew, nothing but the log knows of its former first day."""
-    first = message("a", "sent", "10:00", received_at=f"{DAY}T10:00:00Z")
+    first = message("a", "sent", "10:00", received_at=f"{NEXT_DAY}T10:00:00Z")
     warehouse.land("campaign_events", first, message("b", "delivered", f"{NEXT_DAY}T10:00:00"))
-    moved = {"received_at": f"{DAY}T09:00:00Z", "occurred_at": f"{NEXT_DAY}T08:00:00Z"}
+    moved = {"received_at": f"{NEXT_DAY}T09:00:00Z", "occurred_at": f"{NEXT_DAY}T08:00:00Z"}
     warehouse.replay.land(Land("campaign_events/moved.jsonl", (first | moved,)))
     names = [node.name for node in warehouse.replay.recordings["production"].nodes]
     fails = ("failed", names.index("fct_campaigns_daily"))

@@ -866,6 +866,32 @@ def test_a_history_that_was_found_gives_the_same_marts(
     assert live_through(FOUND[name], {"production": recordings["production"]}) == {}
 
 
+def test_a_model_built_alone_again_changes_nothing(
+    recordings: dict[str, Recording], tmp_path: Path
+) -> None:
+    """A list of changes that an earlier build dealt with says nothing to a model run by hand."""
+    production = {"production": recordings["production"]}
+    files = [
+        Land(step.path.replace("/", f"/{number}-{place}-", 1), step.records)
+        for number, history in enumerate(told_histories(production, 12))
+        for place, step in enumerate(history)
+        if isinstance(step, Land)
+    ]
+    lived = Replay(production, tmp_path)
+    for part in (files[: len(files) // 2], files[len(files) // 2 :]):
+        lived.land(*part)
+        lived.build(Build())
+    recording = production["production"]
+    kept = [node for node in recording.nodes if node.materialized == "incremental"]
+    before = {node.name: lived.digest(node.relation) for node in kept}
+    for node in kept:
+        statements = [*recording.before["incremental"], *node.statements["incremental"]]
+        lived._execute([*statements, *recording.after["selected"]])
+    after = {node.name: lived.digest(node.relation) for node in kept}
+    lived.close()
+    assert [name for name in before if after[name] != before[name]] == []
+
+
 @pytest.fixture(scope="module")
 def some_history(recordings: dict[str, Recording]) -> list[Step]:
     """What was drawn for the longest of a few histories, the same at every run, with builds of

@@ -526,10 +526,4 @@ MUTATIONS = [
         "listed.source_table = 'session_events'",
         "listed.source_table = 'auth_events'",
     ),
-    Mutation(
-        "metrics add up in the order in which they come",
-        "models/marts/sessions/fct_session_metrics_daily.sql",
-        "{{ ordered_mean('numeric_value') }}",
-        "avg(numeric_value)",
-    ),
 ]

@@ -11,7 +11,7 @@
 with
 
 int_months_changed as (
-    select * from {{ ref('int_months_changed') }}
+    select * from {{ listed_now(ref('int_months_changed')) }} as listed
 ),
 
 int_month_users_identified as (

@@ -5,11 +5,11 @@
 with
 
 int_session_ids_reached as (
-    select * from {{ ref('int_session_ids_reached') }}
+    select * from {{ listed_now(ref('int_session_ids_reached')) }} as listed
 ),
 
 int_visits_reached as (
-    select * from {{ ref('int_visits_reached') }}
+    select * from {{ listed_now(ref('int_visits_reached')) }} as listed
 ),
 
 {%- if is_incremental() %}

@@ -19,7 +19,7 @@
 with
 
 int_session_ids_reached as (
-    select * from {{ ref('int_session_ids_reached') }}
+    select * from {{ listed_now(ref('int_session_ids_reached')) }} as listed
 ),
 
 int_session_events_resolved as (

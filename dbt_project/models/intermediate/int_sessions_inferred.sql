@@ -38,7 +38,7 @@ int_session_events_resolved as (
 ),
 
 int_visits_reached as (
-    select * from {{ ref('int_visits_reached') }}
+    select * from {{ listed_now(ref('int_visits_reached')) }} as listed
 ),
 
 visits as (

@@ -18,7 +18,7 @@ int_users_resolved as (
 ),
 
 int_users_changed as (
-    select * from {{ ref('int_users_changed') }}
+    select * from {{ listed_now(ref('int_users_changed')) }} as listed
 ),
 
 int_events_unioned as (

@@ -12,7 +12,7 @@
 with
 
 int_batches_reached as (
-    select * from {{ ref('int_batches_reached') }}
+    select * from {{ listed_now(ref('int_batches_reached')) }} as listed
 ),
 
 int_events_described as (

@@ -12,7 +12,7 @@
 with
 
 int_close_days_reached as (
-    select * from {{ ref('int_close_days_reached') }}
+    select * from {{ listed_now(ref('int_close_days_reached')) }} as listed
 ),
 
 stg_session_events as (

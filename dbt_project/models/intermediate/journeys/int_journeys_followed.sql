@@ -13,6 +13,7 @@
     }},
 ) }}
 
+{%- set id = ['grouped.workspace_id', 'grouped.project_id', 'grouped.journey_id'] %}
 {%- set order = ['place', 'occurred_at', 'event_id'] %}
 
 with
@@ -27,11 +28,10 @@ int_users_interned as (
 
 stg_session_events as (
     select * from {{ ref('stg_session_events') }}
-    where
-        journey_id is not null
-        {{ and_listed('activity_date', 'int_journeys_reached') }}
-        {{ and_listed('(workspace_id, project_id, journey_id)', 'int_journeys_reached',
-            '(workspace_id, project_id, journey_id)') }}
+    where journey_id is not null
+    {{ and_listed('activity_date', 'int_journeys_reached') }}
+    {{ and_listed('(workspace_id, project_id, journey_id)', 'int_journeys_reached',
+        '(workspace_id, project_id, journey_id)') }}
 ),
 
 begins as (
@@ -95,23 +95,23 @@ grouped as (
 
 followed as (
     select
-        {{ key_of(['workspace_id', 'project_id', 'journey_id']) }} as journey_key,
-        {{ number_of(['workspace_id', 'project_id', 'journey_id']) }} as journey_number,
-        workspace_id,
-        project_id,
-        journey_id,
-        journey_name,
-        user_id,
+        {{ key_of(id) }} as journey_key,
+        {{ number_of(id) }} as journey_number,
+        grouped.workspace_id,
+        grouped.project_id,
+        grouped.journey_id,
+        grouped.journey_name,
+        grouped.user_id,
         {{ session_key_of('grouped') }} as session_key,
-        begun_at,
-        completed_at,
-        last_activity_at,
-        step_count,
-        trace_id,
-        is_test,
-        cast(begun_at as date) as begun_date,
-        first_event_date,
-        last_event_date
+        grouped.begun_at,
+        grouped.completed_at,
+        grouped.last_activity_at,
+        grouped.step_count,
+        grouped.trace_id,
+        grouped.is_test,
+        cast(grouped.begun_at as date) as begun_date,
+        grouped.first_event_date,
+        grouped.last_event_date
     from grouped
 )
 

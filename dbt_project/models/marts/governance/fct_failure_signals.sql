@@ -19,7 +19,7 @@
 with
 
 int_failure_days_reached as (
-    select * from {{ ref('int_failure_days_reached') }}
+    select * from {{ listed_now(ref('int_failure_days_reached')) }} as listed
 ),
 
 days_read as (

@@ -36,7 +36,7 @@ int_days_covered as (
 ),
 
 int_active_days_reached as (
-    select * from {{ ref('int_active_days_reached') }}
+    select * from {{ listed_now(ref('int_active_days_reached')) }} as listed
 ),
 
 {%- if is_incremental() %}

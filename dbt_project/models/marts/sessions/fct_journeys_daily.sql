@@ -15,9 +15,8 @@ int_journey_days_changed as (
 
 fct_journeys as (
     select * from {{ ref('fct_journeys') }}
-    where
-        not is_test
-        {{ and_listed('activity_date', 'int_journey_days_changed') }}
+    where not is_test
+    {{ and_listed('activity_date', 'int_journey_days_changed') }}
 ),
 
 counted as (

@@ -7,6 +7,8 @@
     }},
 ) }}
 
+{%- set shares = [0.5, 0.95] %}
+
 with
 
 fct_session_metrics as (
@@ -18,9 +20,8 @@ fct_session_metrics as (
         numeric_value,
         text_value
     from {{ ref('fct_session_metrics') }}
-    where
-        not is_test
-        {{ and_day_changed('activity_date', 'session_events') }}
+    where not is_test
+    {{ and_day_changed('activity_date', 'session_events') }}
 ),
 
 counted as (
@@ -33,7 +34,7 @@ counted as (
         count(numeric_value) as numeric_count,
         count(text_value) as text_count,
         {{ ordered_mean('numeric_value') }} as mean_value,
-        {{ percentiles_of('numeric_value', [0.5, 0.95]) }} as percentiles
+        {{ percentiles_of('numeric_value', shares) }} as percentiles
     from fct_session_metrics
     group by workspace_id, project_id, metric_name, activity_date
 ),

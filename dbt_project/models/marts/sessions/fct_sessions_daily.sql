@@ -13,7 +13,7 @@
 with
 
 int_session_days_reached as (
-    select * from {{ ref('int_session_days_reached') }}
+    select * from {{ listed_now(ref('int_session_days_reached')) }} as listed
 ),
 
 fct_sessions as (

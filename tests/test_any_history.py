@@ -824,6 +824,12 @@ FOUND: dict[str, list[Step]] = {
         Build(),
         Land("session_events/2.jsonl", (event(at="2025-01-31T23:50:00Z"),)),
     ],
+    "the last day of January counts until the first of March": [
+        Land("auth_events/1.jsonl", (event(at="2025-01-30T10:00:00Z", **LOGIN),)),
+        Land("auth_events/2.jsonl", (event("b", at="2025-05-31T10:00:00Z", **LOGIN),)),
+        Build(),
+        Land("auth_events/3.jsonl", (event("c", at="2025-01-31T10:00:00Z", **LOGIN),)),
+    ],
     "a service lost its name": [
         Land("auth_events/1.jsonl", (event(**LOGIN),)),
         Land("services/1.jsonl", (service(name="one"),)),

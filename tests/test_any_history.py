@@ -780,6 +780,19 @@ def metric(key: str, value: float) -> Record:
     return event(key, "2025-02-03T10:00:00Z", type="metric.logged", data=data)
 
 
+# usr_1 begins ten days before usr_2, far from the last day
+FIRSTS = [
+    Land(
+        "auth_events/1.jsonl",
+        (
+            event("a", "2025-01-31T10:00:00Z", received_at="2025-02-20T00:00:00Z", **LOGIN),
+            event("b", "2025-02-10T10:00:00Z", user_id="usr_2", **LOGIN),
+            event("c", "2025-02-12T10:00:00Z", **LOGIN),
+            event("d", "2025-05-31T10:00:00Z", user_id="usr_3", **LOGIN),
+        ),
+    ),
+]
+
 # Histories that gave other marts when they were found; and the far edges of the widest window,
 # where a drawn history seldom stands with nothing else near it.
 FOUND: dict[str, list[Step]] = {
@@ -893,6 +906,51 @@ FOUND: dict[str, list[Step]] = {
         Build(),
         Land("session_events/0.jsonl", (metric("m", 1.1), metric("n", 0.2))),
         Build(),
+    ],
+    "the last day of January counts until the first of March": [
+        Land("auth_events/1.jsonl", (event(at="2025-01-30T10:00:00Z", **LOGIN),)),
+        Land("auth_events/2.jsonl", (event("b", at="2025-05-31T10:00:00Z", **LOGIN),)),
+        Build(),
+        Land("auth_events/3.jsonl", (event("c", at="2025-01-31T10:00:00Z", **LOGIN),)),
+    ],
+    # who is new on a day that did not change
+    "a late event came before a first day": [
+        *FIRSTS,
+        Build(),
+        Land(
+            "auth_events/2.jsonl", (event("e", "2025-02-08T10:00:00Z", user_id="usr_2", **LOGIN),)
+        ),
+    ],
+    "a first day was taken away": [
+        *FIRSTS,
+        Build(),
+        Land(
+            "auth_events/2.jsonl",
+            (
+                event(
+                    *("a", "2025-01-31T10:00:00Z"),
+                    received_at="2025-02-19T00:00:00Z",
+                    user_id="usr_3",
+                    **LOGIN,
+                ),
+            ),
+        ),
+    ],
+    "a user was merged into one who began later": [
+        *FIRSTS,
+        Build(),
+        Land("users/1.jsonl", (person(merged_into="usr_2"),)),
+    ],
+    "a user parted from one who began later": [
+        *FIRSTS,
+        Land("users/1.jsonl", (person(merged_into="usr_2"),)),
+        Build(),
+        Land("users/2.jsonl", (person(updated_at="2025-01-02T00:00:00Z"),)),
+    ],
+    "a page was viewed on a day of logins": [
+        *FIRSTS,
+        Build(),
+        Land("audit_events/1.jsonl", (LOOK,)),
     ],
     "a service lost its name": [
         Land("auth_events/1.jsonl", (event(**LOGIN),)),

@@ -380,7 +380,7 @@ MUTATIONS = [
         "days that count in the following month are forgotten",
         f"{LIFECYCLE}/int_definition_months_reached.sql",
         "add_days('activity_date', 29)",
-        "add_days('activity_date', 0)",
+        "last_day_of_month('activity_date')",
     ),
     Mutation(
         "months in which rows come or go are forgotten",

@@ -20,10 +20,11 @@ int_days_covered as (
     select * from {{ ref('int_days_covered') }}
 ),
 
+-- from the last day of January that is as far as March
 days as (
-    select activity_date from int_active_user_days_changed
-    union
-    select {{ add_days('activity_date', 29) }} as activity_date from int_active_user_days_changed
+    select distinct
+        {{ days_from_to('activity_date', add_days('activity_date', 29)) }} as activity_date
+    from int_active_user_days_changed
 ),
 
 {%- if mart %}

@@ -3,9 +3,9 @@
 -- Events further apart than 10 seconds never meet, so that a burst of them is a matter of its own,
 -- and nearly every burst is one view. In the others views are taken off one after the other: the
 -- earliest event left and the first that fit it, again and again until none is left.
--- A table, made anew each build: views cross midnight, and what finds the views that a late event
--- reaches costs more than this (1 million events: 0.9 s on 2 cores; a late event among them
--- would still read the days around it).
+-- A table, made anew each build: a burst may cross any number of midnights, so that no list of days
+-- says beforehand what a late event reaches. 1 million events take 3.5 s of CPU, and 2.2 s more in
+-- fct_analytics_views; of the demo's events about one in a hundred is of this type.
 
 {%- set view = [
     'workspace_id', 'project_id', 'actor_id', 'impersonator_hash', 'source', 'range_start_at',

@@ -294,7 +294,7 @@ def test_environment_is_filtered_in_staging_only() -> None:
     holding = {
         path.relative_to(DBT).as_posix()
         for path in [*DBT.glob("models/**/*.sql"), *DBT.glob("macros/**/*.sql")]
-        if re.search(r"where\s+environment = '\{\{ target\.name \}\}'", path.read_text())
+        if re.search(r"where\s+\S*environment\b.* = '\{\{ target\.name \}\}'", path.read_text())
         and "ref('plans')" not in path.read_text()
     }
     assert holding == {

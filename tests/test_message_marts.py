@@ -268,6 +268,7 @@ def test_a_webhook_that_fails_four_times_and_succeeds(warehouse: Warehouse) -> N
         "delivered_at": time_at("10:32"),
         "last_status_code": 200,
         "latency_ms": 500.0,
+        "latencies_ms": [100.0, 200.0, 300.0, 400.0, 500.0],
         "is_test": False,
         "is_impersonated": False,
         "activity_date": DAY,
@@ -685,6 +686,8 @@ def delivery(events: list[Record]) -> dict[str, Any]:
     last = events[-1]
     deciding = successes[0] if successes else last
     outcome = "pending" if last["data"].get("will_retry") else "exhausted"
+    latencies = [one["data"]["latency_ms"] for one in events if "latency_ms" in one["data"]]
+    latencies = [latency for latency in latencies if latency is not None]
     return common(events, deciding) | {
         "event_type": first_that_has(events, "data", "event_type"),
         "outcome": "delivered" if successes else outcome,
@@ -694,6 +697,7 @@ def delivery(events: list[Record]) -> dict[str, Any]:
         "delivered_at": time_of(deciding) if successes else None,
         "last_status_code": last["data"].get("status_code"),
         "latency_ms": deciding["data"].get("latency_ms"),
+        "latencies_ms": sorted(latencies) or None,
     }
 
 

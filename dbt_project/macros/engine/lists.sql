@@ -72,16 +72,16 @@
     explode({{ list }})
 {%- endmacro %}
 
-{#- The values of a group that are not null, doubled ones too, in no order. -#}
+{#- The values of a group that are not null, doubled ones too, from the least on. -#}
 
 {% macro values_list(expression) -%}
     {{ return(adapter.dispatch('values_list', 'rollcall')(expression)) }}
 {%- endmacro %}
 
 {% macro default__values_list(expression) -%}
-    list({{ expression }}) filter (where {{ expression }} is not null)
+    list_sort(list({{ expression }}) filter (where {{ expression }} is not null))
 {%- endmacro %}
 
 {% macro spark__values_list(expression) -%}
-    collect_list({{ expression }})
+    sort_array(collect_list({{ expression }}))
 {%- endmacro %}

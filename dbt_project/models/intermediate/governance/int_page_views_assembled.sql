@@ -11,6 +11,7 @@
     'workspace_id', 'project_id', 'actor_id', 'impersonator_hash', 'source', 'range_start_at',
     'range_end_at',
 ] %}
+{%- set others = view[1:] %}
 {%- set in_order = 'occurred_at, event_id' %}
 
 with recursive
@@ -21,7 +22,7 @@ stg_audit_events as (
         event_id,
         occurred_at,
         coalesce(view_interval, '') = '' as is_summary,
-        {{ view[1:] | join(', ') }}
+        {{ others | join(', ') }}
     from {{ ref('stg_audit_events') }}
     where type = 'analytics.view'
 ),

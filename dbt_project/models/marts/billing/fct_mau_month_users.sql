@@ -1,6 +1,6 @@
--- Who is behind each figure of fct_mau_monthly. What a seal counted is kept beside it; an open month
--- is listed by the same rule that counts it. Sealing changes no row here, because it seals what the
--- last complete build counted.
+-- Who is behind each figure of fct_mau_monthly. What a seal counted is kept beside it; an open
+-- month is listed by the same rule that counts it. Sealing changes no row here, because it seals
+-- what the last complete build counted.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',

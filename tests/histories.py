@@ -377,7 +377,14 @@ class Replay:
     def rows(self, address: str) -> Counter[tuple[Any, ...]]:
         """The bag of rows."""
         query = f"select {', '.join(self.columns(address))} from {address}"
-        return Counter(self.connection.execute(query).fetchall())
+        return bag(self.connection.execute(query).fetchall())
+
+
+def bag(rows: Iterable[tuple[Any, ...]]) -> Counter[tuple[Any, ...]]:
+    """How often each row is there; a list in a row becomes a tuple."""
+    return Counter(
+        tuple(tuple(value) if isinstance(value, list) else value for value in row) for row in rows
+    )
 
 
 @functools.cache

@@ -70,6 +70,8 @@ def listening(fail_at: str | None = None) -> Iterator[list[Executed]]:
     from dbt.adapters.duckdb.environments.local import DuckDBCursorWrapper  # noqa: PLC0415
 
     executed: list[Executed] = []
+    # held, or the id of a closed one goes to the next, which then seems to go on its transaction
+    cursors: dict[int, Any] = {}
     original = DuckDBCursorWrapper.execute
 
     def execute(self: Any, sql: str, bindings: Any = None) -> Any:
@@ -79,6 +81,7 @@ def listening(fail_at: str | None = None) -> Iterator[list[Executed]]:
         if fail_at is not None and node == fail_at:
             raise duckdb.Error(f"{fail_at} was made to fail")
         found = None if bindings is None else list(bindings)
+        cursors[id(self._cursor)] = self._cursor
         executed.append(Executed(id(self._cursor), node, bare, found))
         return original(self, sql, bindings)
 

@@ -184,7 +184,9 @@ KEPT = {
     ),
 }
 
-# One row an attempt to export or share, written by whoever exports; landing only creates it.
+# One row an attempt to share, written by sharing/ and never changed; landing only creates it. Each
+# holds the hash of the one before; `body` is the receipt itself, the first columns are taken from
+# it for readers.
 RECEIPTS = {
     "share_receipts": (
         ("receipt_id", "VARCHAR"),
@@ -198,6 +200,11 @@ RECEIPTS = {
         ("content_sha256", "VARCHAR"),
         ("requested_at", "TIMESTAMP"),
         ("committed_at", "TIMESTAMP"),
+        ("run_id", "VARCHAR"),
+        ("receipt_number", "BIGINT"),
+        ("previous_sha256", "VARCHAR"),
+        ("receipt_sha256", "VARCHAR"),
+        ("body", "VARCHAR"),
     ),
 }
 

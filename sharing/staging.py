@@ -1,0 +1,174 @@
+"""One published snapshot, read for one share: what changed, and its files, on local disk.
+
+Belongs here: the connection that reads, the fingerprint of a day, the Parquet files. Does not
+belong here: what is read (compiler.py), whether it may go out (gates.py), where to (stores.py).
+
+A file holds one day of one table, ordered by the table's key, so that the same rows are the same
+bytes.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import duckdb
+
+from sharing.compiler import Slice
+from sharing.plans import Workspace
+from sharing.treatments import bind_key
+
+UNDATED = "undated"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A published version, by what it says of itself. `batch`: the newest that it holds."""
+
+    path: Path
+    number: int
+    batch: int
+    warehouse: str
+
+
+@dataclass(frozen=True)
+class Print:
+    """The rows of a day and a number that changes with them."""
+
+    rows: int
+    hash: str
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A file on local disk that holds the rows of one day (None: of a table without days)."""
+
+    model: str
+    day: date | None
+    path: Path
+    row_count: int
+    byte_count: int
+    sha256: str
+
+
+def read_snapshot(path: Path) -> Snapshot:
+    """What a version file says of itself."""
+    with _connection() as connection:
+        connection.execute(f"attach '{_quoted(path)}' as snapshot (read_only)")
+        [(number, batch, warehouse)] = connection.execute(
+            "select version, batch, warehouse_id from snapshot.published.version"
+        ).fetchall()
+    return Snapshot(path, number, batch, warehouse)
+
+
+@contextmanager
+def open_reader(snapshot: Snapshot, folder: Path, key: bytes | None) -> Iterator["Reader"]:
+    """A connection that reads one snapshot and writes into one folder, and reaches nothing else."""
+    with _connection() as connection:
+        connection.execute(f"set temp_directory = '{_quoted(folder)}'")
+        connection.execute(f"attach '{_quoted(snapshot.path)}' as snapshot (read_only)")
+        parts = connection.execute("select path from snapshot.published.parts").fetchall()
+        listed = ", ".join(f"'{_quoted(Path(path))}'" for (path,) in parts)
+        connection.execute(f"set allowed_paths = [{listed}]")
+        connection.execute(f"set allowed_directories = ['{_quoted(folder)}/']")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+        if key is not None:
+            bind_key(connection, key)
+        yield Reader(connection, snapshot, folder)
+
+
+@contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
+    try:
+        connection.execute("set TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An open snapshot; files go to `folder`."""
+
+    connection: duckdb.DuckDBPyConnection
+    snapshot: Snapshot
+    folder: Path
+
+    def workspaces(self, environment: str) -> dict[str, Workspace]:
+        """Every workspace of the snapshot."""
+        rows = self.connection.execute(
+            "select workspace_id, plan_id, deleted_at is not null"
+            f" from snapshot.{environment}.dim_workspaces"
+        ).fetchall()
+        return {row[0]: Workspace(*row) for row in rows}
+
+    def projects(self, environment: str, workspaces: Collection[str]) -> list[tuple[str, str, str]]:
+        """(project, its name, workspace) of some workspaces, in the order of their ids."""
+        return self.connection.execute(
+            "select project_id, coalesce(name, ''), workspace_id"
+            f" from snapshot.{environment}.dim_projects"
+            " where list_contains(?, workspace_id) order by workspace_id, project_id",
+            [sorted(workspaces)],
+        ).fetchall()
+
+    def bind(self, oldest_days: Mapping[str, date]) -> None:
+        """Say whose rows are read, and from which day on."""
+        self.connection.execute(
+            "create or replace temp table scope (workspace_id varchar, oldest_date date)"
+        )
+        self.connection.executemany("insert into scope values (?, ?)", [*oldest_days.items()])
+
+    def prints(self, slice_: Slice) -> dict[date | None, Print]:
+        """The fingerprint of every day there is to share."""
+        day = slice_.day or "null::date"
+        columns = ", ".join(column.name for column in slice_.columns)
+        rows = self.connection.execute(
+            f"select {day}, count(*), cast(sum(hash({columns})) as varchar)"
+            f" from ({slice_.query}) group by all"
+        ).fetchall()
+        found = {row[0]: Print(row[1], row[2]) for row in rows}
+        # a table without days is one file, also when it is empty
+        return found if slice_.day or found else {None: Print(0, "0")}
+
+    def count(self, slice_: Slice) -> int:
+        """Rows there are to share, counted at their source."""
+        [(rows,)] = self.connection.execute(f"select count(*) {slice_.source}").fetchall()
+        return int(rows)
+
+    def stage(
+        self, slice_: Slice, days: Collection[date | None], *, with_day: bool
+    ) -> Iterator[Staged]:
+        """Write the files of some days; `with_day`: whether they hold the column of the day."""
+        if not days:
+            return
+        order = ", ".join(slice_.order)
+        left_out = f" exclude ({slice_.day})" if slice_.day and not with_day else ""
+        chosen = f" where list_contains(?, {slice_.day})" if slice_.day else ""
+        # cut from a copy that is sorted by day: a pass over the mart for each day takes 10 times
+        # as long for a year
+        self.connection.execute(
+            "create or replace temp table staged as"
+            f" select * from ({slice_.query}){chosen} order by {slice_.day or order}",
+            [sorted(day for day in days if day)] if slice_.day else [],
+        )
+        for day in sorted(days, key=str):
+            condition = f" where {slice_.day} = date '{day}'" if day else ""
+            path = self.folder / f"{slice_.model}_{day or UNDATED}.parquet"
+            [(rows,)] = self.connection.execute(
+                f"copy (select *{left_out} from staged{condition} order by {order})"
+                f" to '{_quoted(path)}' (format parquet, compression zstd)"
+            ).fetchall()
+            content = path.read_bytes()
+            sha256 = hashlib.sha256(content).hexdigest()
+            yield Staged(slice_.model, day, path, int(rows), len(content), sha256)
+        self.connection.execute("drop table staged")

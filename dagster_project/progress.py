@@ -20,6 +20,7 @@ PHASES = {
     "build": "Building {}",
     "audit": "Checking {} against raw and against the other environment",
     "publish": "Publishing {}",
+    "share": "Sharing {}",
 }
 
 

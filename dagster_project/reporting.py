@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 import duckdb
 
@@ -130,6 +131,23 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class Shared:
+    """Where one share stands: its last receipt, whether this run wrote it, and the file's word.
+
+    `status` is None before the first receipt; `is_listed` is false of a share that shares.yml no
+    longer names.
+    """
+
+    name: str
+    status: str | None = None
+    reason: str = ""
+    row_count: int = 0
+    version: int = 0
+    is_new: bool = False
+    is_listed: bool = True
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Everything the summary tells."""
 
@@ -144,6 +162,7 @@ class Outcome:
     home: str
     landing_folder: str
     log: str
+    shares: Sequence[Shared] = ()
 
 
 def read_landing(connection: duckdb.DuckDBPyConnection, run_id: str) -> Landing:
@@ -185,6 +204,51 @@ def read_landing(connection: duckdb.DuckDBPyConnection, run_id: str) -> Landing:
         total_files,
         [Rejection(*row) for row in rejections],
         [message(*row) for row in bad_files],
+    )
+
+
+def read_shares(
+    connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str], names: Sequence[str]
+) -> list[Shared]:
+    """The last receipt of every share, also of those that are no longer named."""
+    rows = connection.execute(
+        """
+        select share, arg_max(
+            {
+                'status': status,
+                'reason': body->'reasons'->0->>'message',
+                'reason_code': reason_code,
+                'row_count': row_count,
+                'version': (body->>'version')::bigint,
+                'run_id': run_id
+            },
+            receipt_number
+        )
+        from raw.share_receipts group by share order by share
+        """
+    ).fetchall()
+    last = dict(rows)
+    listed = [_shared(name, last.get(name), run_ids, is_listed=True) for name in names]
+    left = [
+        _shared(name, receipt, run_ids, is_listed=False)
+        for name, receipt in last.items()
+        if name not in names and receipt["reason_code"] != "revoked"
+    ]
+    return listed + left
+
+
+def _shared(name: str, receipt: Any, run_ids: Sequence[str], *, is_listed: bool) -> Shared:
+    if receipt is None:
+        return Shared(name, is_listed=is_listed)
+    reason = f"{receipt['reason_code']}: {receipt['reason']}" if receipt["reason_code"] else ""
+    return Shared(
+        name,
+        receipt["status"],
+        reason,
+        receipt["row_count"],
+        receipt["version"],
+        receipt["run_id"] in run_ids,
+        is_listed,
     )
 
 
@@ -240,13 +304,19 @@ def summarize(outcome: Outcome) -> str:
     lines += _landing_lines(outcome)
     for environment in outcome.environments:
         lines += _environment_lines(environment)
+    lines += _share_lines(outcome.shares)
     lines += _check_lines(outcome)
     lines += ["", *_next_lines(outcome)]
     return "\n".join(lines)
 
 
 def _headline(outcome: Outcome) -> str:
-    verdict = "All well" if outcome.is_success else "Failed: what was published before still stands"
+    if outcome.is_success:
+        verdict = "All well"
+    elif outcome.failed_steps and all(step.startswith("share_") for step in outcome.failed_steps):
+        verdict = "Failed: published, and not all of it reached its consumers"
+    else:
+        verdict = "Failed: what was published before still stands"
     return f"{verdict}  ({outcome.seconds:.1f} s)"
 
 
@@ -307,6 +377,31 @@ def _figures(environment: Environment) -> str:
         return f"{mau}, no sign-in"
     day, rate = environment.sign_in_rate
     return f"{mau}, {rate:.1%} of sign-ins succeeded on {day}"
+
+
+SHARES_TOLD = 5
+
+
+def _share_lines(shares: Sequence[Shared]) -> list[str]:
+    # what needs a person stands first
+    told = sorted(shares, key=lambda one: (one.status == "committed", not one.is_new))
+    lines = [f"{one.name}: {_share_said(one)}" for one in told[:SHARES_TOLD]]
+    if len(told) > SHARES_TOLD:
+        lines.append(f"and {len(told) - SHARES_TOLD} more in raw.share_receipts")
+    labels = ["shares", *("" for _ in lines)]
+    return [_row(label, line) for label, line in zip(labels, lines, strict=False)]
+
+
+def _share_said(one: Shared) -> str:
+    if not one.is_listed:
+        return "not in shares.yml any more; what it shared stays until its consumer is revoked"
+    if one.status is None:
+        return "not reached"
+    if one.status != "committed":
+        return f"{one.status}, {one.reason}"[:150]
+    if one.is_new and one.row_count:
+        return f"{plural(one.row_count, 'row')} shared, version {one.version}"
+    return f"nothing new since version {one.version}"
 
 
 def _check_lines(outcome: Outcome) -> list[str]:

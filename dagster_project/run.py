@@ -3,8 +3,9 @@
 Belongs here: configuration errors, the console, the exit code. Does not belong here: what the job
 does (defs/), what is printed at the end (reporting.py).
 
-Exit codes: 0 all well; 1 a check or model failed, what had been published stays; 2 usage or
-configuration, nothing was changed.
+Exit codes: 0 all well, shares that were refused included; 1 a check or model failed, what had
+been published stays, or a share was held back by a gate or did not reach its destination; 2 usage
+or configuration, nothing was changed.
 """
 
 import argparse
@@ -17,10 +18,11 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from dagster_project import reporting, snapshots, worklist
+from dagster_project import reporting, shares, snapshots, worklist
 from dagster_project.warehouse import (
     CHECKOUT,
     ENVIRONMENTS,
@@ -37,12 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m dagster_project.run",
-        description="Land what is new, build both environments, check, publish. Settings:"
-        " ROLLCALL_HOME, ROLLCALL_LANDING, ROLLCALL_ENGINE, ROLLCALL_LOCK_SECONDS.",
+        description="Land what is new, build both environments, check, publish, share. Settings:"
+        " ROLLCALL_HOME, ROLLCALL_LANDING, ROLLCALL_SHARES, ROLLCALL_ENGINE,"
+        " ROLLCALL_LOCK_SECONDS.",
     )
     parser.parse_args(arguments)
     try:
         warehouse = Warehouse.from_environment()
+        shares.read(warehouse)
         with warehouse.writing("make run") as found:
             log = warehouse.home / "run.log"
             with console(log) as say:
@@ -160,22 +164,22 @@ def execute(warehouse: Warehouse, say: Say, log: Path, started: float) -> report
         defs(), dg.Definitions(loggers={"progress": logger_definition(handler)})
     )
     with dg.DagsterInstance.get() as instance:
-        # Nothing new: the job that would find that out for every model is not begun.
-        job = "land" if worklist.is_idle(warehouse) else "run"
-        result = definitions.resolve_job_def(job).execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            run_config={"loggers": {"progress": {}}},
-        )
+        result = execute_job(definitions, job_to_run(warehouse), instance)
+        run_ids = [result.run_id]
+        # what is published already is no step of a run, and neither is what follows from it
+        if result.success and any(shares.waiting(warehouse)):
+            result = execute_job(definitions, "share", instance)
+            run_ids.append(result.run_id)
     seconds = reporting.by_environment(handler.collected.seconds)
     return reporting.Outcome(
         is_success=result.success,
         seconds=time.monotonic() - started,
-        landing=read_landing(warehouse, result.run_id),
+        landing=read_landing(warehouse, run_ids[0]),
         environments=[
             read_environment(warehouse, name, seconds.get(name, {}), handler.collected.published)
             for name in ENVIRONMENTS
         ],
+        shares=read_shares(warehouse, run_ids),
         checks_passed=handler.collected.checks_passed,
         checks_warned=handler.collected.checks_warned,
         checks_failed=handler.collected.checks_failed,
@@ -184,6 +188,30 @@ def execute(warehouse: Warehouse, say: Say, log: Path, started: float) -> report
         landing_folder=shown(warehouse.landing),
         log=shown(log),
     )
+
+
+def job_to_run(warehouse: Warehouse) -> str:
+    """Nothing new: the job that would find that out for every model is not begun."""
+    return "land" if worklist.is_idle(warehouse) else "run"
+
+
+def execute_job(definitions: Any, job: str, instance: Any) -> Any:
+    """Execute one job in this process; its result."""
+    return definitions.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        raise_on_error=False,
+        run_config={"loggers": {"progress": {}}},
+    )
+
+
+def read_shares(warehouse: Warehouse, run_ids: Sequence[str]) -> list[reporting.Shared]:
+    """Where every share stands."""
+    file = shares.read(warehouse)
+    try:
+        with warehouse.connect() as connection:
+            return reporting.read_shares(connection, run_ids, [one.name for one in file.shares])
+    except (duckdb.Error, WarehouseBusyError):
+        return []
 
 
 def read_landing(warehouse: Warehouse, run_id: str) -> reporting.Landing | None:

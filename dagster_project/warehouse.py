@@ -53,12 +53,14 @@ class Warehouse:
     landing: Path
     engine: str = "duckdb"
     lock_seconds: float = 120.0
+    named_shares_file: Path | None = None
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Warehouse":
-        """Read ROLLCALL_HOME, ROLLCALL_LANDING, ROLLCALL_ENGINE and ROLLCALL_LOCK_SECONDS.
+        """Read the variables ROLLCALL_… of HOME, LANDING, SHARES, ENGINE and LOCK_SECONDS.
 
-        Looks at the disk only to see that a named folder is a folder. Raises ConfigurationError.
+        Looks at the disk only to see that a named folder is a folder, a named file a file. Raises
+        ConfigurationError.
         """
         environ = os.environ if environ is None else environ
         home = _folder(environ, "ROLLCALL_HOME", CHECKOUT / ".rollcall")
@@ -73,7 +75,7 @@ class Warehouse:
             raise ConfigurationError(
                 f"ROLLCALL_ENGINE is {engine!r}. It has to be one of: {', '.join(ENGINES)}."
             )
-        return cls(home, landing, engine, _lock_seconds(environ))
+        return cls(home, landing, engine, _lock_seconds(environ), _shares_file(environ))
 
     @property
     def build_file(self) -> Path:
@@ -84,6 +86,16 @@ class Warehouse:
     def default_landing(self) -> Path:
         """Where extracts are looked for when ROLLCALL_LANDING says nothing."""
         return self.home / "landing"
+
+    @property
+    def shares_file(self) -> Path:
+        """Who gets what; need not be there."""
+        return self.named_shares_file or self.home / "shares.yml"
+
+    @property
+    def shares_folder(self) -> Path:
+        """What is known of each share: a folder each."""
+        return self.home / "shares"
 
     @property
     def spill(self) -> Path:
@@ -152,6 +164,7 @@ class Warehouse:
             "ROLLCALL_ENGINE": self.engine,
             "ROLLCALL_LOCK_SECONDS": f"{self.lock_seconds:g}",
             "DAGSTER_HOME": str(self.dagster_home),
+            **({"ROLLCALL_SHARES": str(file)} if (file := self.named_shares_file) else {}),
         }
 
     @contextmanager
@@ -421,6 +434,17 @@ def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
     if folder.exists() and not folder.is_dir():
         raise ConfigurationError(f"{name} is {folder}, which is a file. Name a folder.")
     return folder
+
+
+def _shares_file(environ: Mapping[str, str]) -> Path | None:
+    text = environ.get("ROLLCALL_SHARES", "").strip()
+    file = Path(text).expanduser().resolve() if text else None
+    if file and not file.is_file():
+        raise ConfigurationError(
+            f"ROLLCALL_SHARES is {file}, and there is no such file. Write it, or unset"
+            " ROLLCALL_SHARES to share nothing."
+        )
+    return file
 
 
 def _lock_seconds(environ: Mapping[str, str]) -> float:

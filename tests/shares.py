@@ -163,7 +163,8 @@ class World:
         """One more version, `batches` landing batches later."""
         self.number += 1
         self.batch += batches
-        path = self.folder / "home" / f"v{self.number:06d}.duckdb"
+        path = self.published
+        path.parent.mkdir(parents=True, exist_ok=True)
         events = sorted(self.events.values(), reverse=reverse)
         with duckdb.connect(str(path)) as connection:
             connection.execute(
@@ -210,11 +211,15 @@ class World:
                     select 'ws_a' as workspace_id, '{self.environment}' as environment;
                 """
             )
+        latest = path.with_name("latest.duckdb")
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(path.name)
         return path
 
     @property
     def published(self) -> Path:
-        return self.folder / "home" / f"v{self.number:06d}.duckdb"
+        name = f"v{self.number:06d}_b{self.batch}_0123456789ab.duckdb"
+        return self.folder / "home" / "published" / self.environment / name
 
     def write_file(self) -> SharesFile:
         """shares.yml as it says now, read back."""

@@ -59,9 +59,7 @@ def examine(reader: Reader, written: Written, found: Findings) -> None:
         ).fetchall()
         if count:
             found.failed.append(Finding(code, f"{slice_.model}: {count} rows"))
-    for column in slice_.columns:
-        if column.type.removesuffix("[]") in ("string", "varchar"):
-            _scan(reader, slice_.model, column.name, column.type.endswith("[]"), found)
+    _scan(reader, slice_, found)
 
 
 def _load(reader: Reader, slice_: Slice, staged: Sequence[Staged]) -> None:
@@ -94,22 +92,31 @@ def _strangers(slice_: Slice) -> Mapping[str, str]:
     return conditions
 
 
-def _scan(reader: Reader, model: str, column: str, is_list: bool, found: Findings) -> None:
-    """Hold the distinct values of a column against the rules that landing redacts by."""
+def _scan(reader: Reader, slice_: Slice, found: Findings) -> None:
+    """Hold the text of a table against the rules that landing redacts by."""
+    texts = []
+    for column in slice_.columns:
+        if column.type.removesuffix("[]") in ("string", "varchar"):
+            is_list = column.type.endswith("[]")
+            text = f"array_to_string({column.name}, chr(10))" if is_list else column.name
+            texts.append(f"{{'name': '{column.name}', 'text': {text}}}")
     rules = load_rules()
-    value = f"unnest({column})" if is_list else column
-    # one alternation in DuckDB, and the rules one by one for the few values that it lets through
+    # one alternation in DuckDB, compiled once for all columns (25 ms), and the rules one by one
+    # for the few values that it lets through
     suspects = reader.connection.execute(
-        f"select value, count(*) from (select {value} as value from written)"
-        " where regexp_matches(value, ?) group by value",
+        "select cell.name, cell.text, count(*)"
+        f" from (select unnest([{', '.join(texts)}]) as cell from written)"
+        " where regexp_matches(cell.text, ?) group by all order by all",
         [rules.prefilter],
     ).fetchall()
-    hits = 0
-    for text, count in suspects:
+    hits: Counter[str] = Counter()
+    for name, text, count in suspects:
         by_rule: Counter[str] = Counter()
         # what a rule leaves behind may match it once more, and changes no further
         if rules.redact_value(text, by_rule) != text:
-            hits += count
+            hits[name] += count
             found.secrets.update({rule: number * count for rule, number in by_rule.items()})
-    if hits:
-        found.failed.append(Finding("secret_found", f"{model}.{column}: {hits} rows"))
+    found.failed += [
+        Finding("secret_found", f"{slice_.model}.{name}: {count} rows")
+        for name, count in hits.items()
+    ]

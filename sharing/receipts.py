@@ -27,6 +27,13 @@ COLUMNS = tuple(name for name, _ in RECEIPTS["share_receipts"])
 CHAIN = ("receipt_number", "previous_sha256", "receipt_sha256", "body")
 TOLD = tuple(name for name in COLUMNS if name not in CHAIN)
 
+# DuckDB 2.0.0 answers `order by receipt_number desc limit 1` with nothing when rows with greater
+# numbers were deleted from a file and not yet checkpointed away
+_LAST = (
+    "select max(receipt_number), arg_max(receipt_sha256, receipt_number),"
+    f" arg_max(body, receipt_number) from {TABLE}"
+)
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -51,12 +58,8 @@ def new_id(body: Mapping[str, Any], previous: Receipt | None) -> str:
 
 def last_of(connection: duckdb.DuckDBPyConnection, share: str) -> Receipt | None:
     """The newest receipt of a share."""
-    rows = connection.execute(
-        f"select receipt_number, receipt_sha256, body from {TABLE} where share = ?"
-        " order by receipt_number desc limit 1",
-        [share],
-    ).fetchall()
-    return Receipt(rows[0][0], rows[0][1], json.loads(rows[0][2])) if rows else None
+    [(number, sha256, text)] = connection.execute(f"{_LAST} where share = ?", [share]).fetchall()
+    return Receipt(number, sha256, json.loads(text)) if text else None
 
 
 def append(connection: duckdb.DuckDBPyConnection, body: Mapping[str, Any]) -> Receipt:
@@ -67,20 +70,18 @@ def append(connection: duckdb.DuckDBPyConnection, body: Mapping[str, Any]) -> Re
     ).fetchall()
     if there:
         return Receipt(there[0][0], there[0][1], json.loads(there[0][2]))
-    rows = connection.execute(
-        f"select receipt_number, receipt_sha256 from {TABLE} order by receipt_number desc limit 1"
-    ).fetchall()
-    number, previous = rows[0] if rows else (0, FIRST)
+    [(last, last_sha256, _)] = connection.execute(_LAST).fetchall()
+    number, previous = (last or 0) + 1, last_sha256 or FIRST
     text = _canonical(body)
     sha256 = _link(previous, text)
-    values = {**_told(body), "receipt_number": number + 1, "body": text}
+    values = {**_told(body), "receipt_number": number, "body": text}
     values |= {"previous_sha256": previous, "receipt_sha256": sha256}
     places = ", ".join("?" for _ in COLUMNS)
     connection.execute(
         f"insert into {TABLE} ({', '.join(COLUMNS)}) values ({places})",
         [values[name] for name in COLUMNS],
     )
-    return Receipt(number + 1, sha256, body)
+    return Receipt(number, sha256, body)
 
 
 def verify(connection: duckdb.DuckDBPyConnection) -> list[str]:

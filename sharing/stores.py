@@ -4,8 +4,8 @@ Belongs here: opening a destination, reading, writing, listing, deleting; faults
 belong here: what the files mean (versions.py, delta.py).
 
 Credentials come from the variable that the share names, as a JSON object with access_key_id,
-secret_access_key and, where there is one, session_token. Requests are repeated by obstore: three
-times within half a minute, for faults of the network and answers of 5xx.
+secret_access_key and, where there is one, session_token. obstore and deltalake repeat requests by
+themselves: three times within half a minute, for faults of the network and answers of 5xx.
 """
 
 import json
@@ -115,6 +115,7 @@ def open_store(destination: Destination) -> Store:
         )
     options = {f"AWS_{key.upper()}": value for key, value in settings.items()}
     options["AWS_ENDPOINT_URL"] = options.pop("AWS_ENDPOINT", "")
+    options |= {"max_retries": str(RETRIES), "retry_timeout": f"{RETRY_SECONDS}s"}
     if is_plain:
         options["AWS_ALLOW_HTTP"] = "true"
     return Store(
@@ -149,15 +150,22 @@ def _faults() -> Iterator[None]:
     except (AlreadyThereError, DestinationError):
         raise
     except (FileNotFoundError, exceptions.NotFoundError):
-        raise DestinationError(
-            "destination_gone", "the bucket or folder is not there: create it, or correct the url"
-        ) from None
+        raise _gone() from None
     except (PermissionError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
         raise DestinationError(
             "destination_denied", "the destination refuses: look at its credentials and policy"
         ) from None
     except (OSError, exceptions.BaseError) as error:
+        # what obstore makes of a listing of no bucket
+        if "NoSuchBucket" in str(error):
+            raise _gone() from None
         raise DestinationError(
             "destination_unreachable",
             f"the destination does not answer as it should ({type(error).__name__}): try again",
         ) from None
+
+
+def _gone() -> DestinationError:
+    return DestinationError(
+        "destination_gone", "the bucket or folder is not there: create it, or correct the url"
+    )

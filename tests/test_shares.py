@@ -20,7 +20,7 @@ from typing import Any
 import duckdb
 import pytest
 from deltalake import DeltaTable, QueryBuilder
-from shares import CONTRACT, DAY, HASH_KEY, NOW, ROOT, World, event, some_days
+from shares import DAY, HASH_KEY, NOW, ROOT, World, event, some_days
 
 from sharing import audit, delta, gates, pointer, receipts, versions
 from sharing.staging import Reader
@@ -740,7 +740,3 @@ def test_the_snapshot_is_read_with_nothing_else_in_reach(parquet: World) -> None
         ):
             with pytest.raises(duckdb.Error):
                 reader.connection.execute(forbidden)
-
-
-def test_the_contract_of_the_tests_is_one_that_can_be_shared() -> None:
-    assert CONTRACT["fct_hours"].day_of == "activity_hour_at"

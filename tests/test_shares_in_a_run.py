@@ -13,7 +13,7 @@ import yaml
 from conftest import run_job
 from shares import CONTRACT, HASH_KEY, World, event, some_days
 
-from dagster_project import reporting, run, shares
+from dagster_project import reporting, shares
 from dagster_project.defs.shares import sentence, shared
 from dagster_project.reporting import Shared
 from dagster_project.warehouse import ConfigurationError, Warehouse
@@ -95,6 +95,7 @@ def test_a_named_file_has_to_be_there(tmp_path: Path) -> None:
             {"ROLLCALL_HOME": str(tmp_path), "ROLLCALL_SHARES": str(tmp_path / "nowhere.yml")}
         )
     (tmp_path / "s.yml").write_text("")
+    (tmp_path / "landing").mkdir()
     at = Warehouse.from_environment(
         {"ROLLCALL_HOME": str(tmp_path), "ROLLCALL_SHARES": str(tmp_path / "s.yml")}
     )
@@ -209,7 +210,3 @@ def test_the_job_shares_and_comes_to_rest(
     assert broken.returncode == 2
     assert "shares[0].environment: missing. Add it." in broken.stderr
     assert broken.stdout == ""
-
-
-def test_shares_are_no_matter_of_the_idle_question() -> None:
-    assert run.job_to_run.__doc__

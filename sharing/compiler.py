@@ -203,6 +203,8 @@ def _slice(
         there = f"{wanted.model} is no mart of {share.environment}."
         return None, [Refusal("table_unknown", f"{there} Correct the name.")]
     faults = list(_table_faults(table))
+    if table.console_link:
+        return None, faults
     names, unknown = _names(table, wanted)
     faults += unknown
     scope = [name for name in (*ENDS, table.day) if name]
@@ -233,6 +235,7 @@ def _table_faults(table: Table) -> Iterable[Refusal]:
         yield Refusal(
             "console_only", f"{table.name} is for the console alone: see {table.console_link}"
         )
+        return
     for name in ENDS:
         if table.column(name) is None:
             yield Refusal(

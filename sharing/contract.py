@@ -3,8 +3,9 @@
 Belongs here: pure reading of the manifest. Does not belong here: what of it a share may have
 (compiler.py).
 
-A model that is for the console alone says so with its link, `meta: {console_only: https://…}`; a
-column that may never leave is tagged `secret`, one that names a person `personal`.
+A model or exposure that is for the console alone says so with its link, `meta: {console_only: true,
+console_link: https://…}`; a column that may never leave is tagged `secret`, one that names a person
+`personal`.
 """
 
 from collections.abc import Mapping
@@ -56,13 +57,19 @@ class Table:
 
 
 def read_contract(manifest: Mapping[str, Any], environment: str) -> dict[str, Table]:
-    """Every mart of an environment by name: models whose schema is the environment itself."""
+    """Every mart of an environment by name: models whose schema is the environment itself.
+
+    Views that are for the console alone are among them, so that who asks for one gets its link.
+    """
     keys = _keys(manifest)
-    return {
+    exposures = manifest.get("exposures", {}).values()
+    views = {one["name"]: Table(one["name"], (), console_link=_link(one)) for one in exposures}
+    marts = {
         node["name"]: _table(node, keys.get(unique_id, ()))
         for unique_id, node in manifest["nodes"].items()
         if node["resource_type"] == "model" and node["schema"] == environment
     }
+    return {name: view for name, view in views.items() if view.console_link} | marts
 
 
 def _keys(manifest: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -86,8 +93,12 @@ def _table(node: Mapping[str, Any], key: tuple[str, ...]) -> Table:
         for name, column in node["columns"].items()
     )
     day, day_of = _day(columns, key, (meta.get("published_by_day") or {}).get("day"))
-    link = meta.get("console_only")
-    return Table(node["name"], columns, key, day, day_of, str(link) if link else None)
+    return Table(node["name"], columns, key, day, day_of, _link(node))
+
+
+def _link(node: Mapping[str, Any]) -> str | None:
+    meta = node["config"].get("meta") or {}
+    return str(meta.get("console_link") or "the console") if meta.get("console_only") else None
 
 
 def _day(

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shares import CONTRACT, HASH_KEY, ROOT, SHARE, columns
 
@@ -273,7 +273,12 @@ def test_a_hash_without_a_key_is_refused() -> None:
 
 def test_every_reason_is_told() -> None:
     found = compiled(
-        ("ws_c", "ws_x"), "paused", tables=[{"model": "fct_screens", "columns": ["nothing"]}]
+        ("ws_c", "ws_x"),
+        "paused",
+        tables=[
+            {"model": "fct_screens", "profile": "full"},
+            {"model": "fct_things", "columns": ["nothing"]},
+        ],
     )
     assert set(codes(found)) == {
         "paused",
@@ -432,22 +437,31 @@ def manifest() -> dict[str, Any]:
         }
 
     by_day = {"published_by_day": {"day": "session_date"}}
+    console = {"console_only": True, "console_link": "https://c"}
     return {
+        "exposures": {
+            "e.a": {
+                "name": "explorer",
+                "config": {"meta": {**console, "console_link": "https://e"}},
+            },
+            "e.b": {"name": "report", "config": {"meta": {"console_only": False}}},
+        },
         "nodes": {
             "m.a": model("fct_a", "production", {}, ws="string", activity_date="DATE"),
             "m.b": model("fct_b", "production", by_day, id="string", session_date="date"),
             "m.c": model("fct_c", "production", {}, activity_hour_at="timestamp"),
-            "m.d": model("dim_d", "production", {"console_only": "https://c"}, token="string"),
+            "m.d": model("dim_d", "production", console, token="string"),
             "m.e": model("int_e", "production_intermediate", {}, id="string"),
             "t.a": key("m.a", "ws", "activity_date"),
             "t.b": key("m.b", "id"),
             "t.c": key("m.c", "activity_hour_at"),
-        }
+        },
     }
 
 
 def test_the_contract_tells_days_keys_tags_and_links() -> None:
     found = read_contract(manifest(), "production")
+    assert found.pop("explorer") == Table("explorer", (), console_link="https://e")
     assert set(found) == {"fct_a", "fct_b", "fct_c", "dim_d"}
     days = {name: (table.day, table.day_of) for name, table in found.items()}
     assert days == {
@@ -465,6 +479,7 @@ def test_the_contract_tells_days_keys_tags_and_links() -> None:
 # the treatments
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.text(max_size=200) | st.none(), min_size=1, max_size=20), st.binary(min_size=1))
 def test_a_keyed_hash_is_hmac_sha256(values: list[str | None], key: bytes) -> None:
     with duckdb.connect() as connection:
@@ -495,6 +510,7 @@ def shortened(values: list[str]) -> list[str | None]:
         return [row[0] for row in connection.execute(query, [values]).fetchall()]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.ip_addresses(v=4), min_size=1))
 def test_of_ipv4_the_network_stays(addresses: list[ipaddress.IPv4Address]) -> None:
     networks = [
@@ -503,6 +519,7 @@ def test_of_ipv4_the_network_stays(addresses: list[ipaddress.IPv4Address]) -> No
     assert shortened([str(one) for one in addresses]) == networks
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.ip_addresses(v=6), min_size=1), st.booleans())
 def test_of_ipv6_no_more_than_the_network_stays(
     addresses: list[ipaddress.IPv6Address], is_long: bool

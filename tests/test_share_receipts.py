@@ -52,6 +52,10 @@ TAMPERING: dict[str, str] = {
     "an edited hash": "update raw.share_receipts set receipt_sha256 = sha256('x')"
     " where receipt_number = 2",
     "a missing link": "delete from raw.share_receipts where receipt_number = 2",
+    # one that no audit event tells of
+    "a missing link whose place was closed": "delete from raw.share_receipts"
+    " where receipt_number = 2; update raw.share_receipts"
+    " set receipt_number = receipt_number - 1 where receipt_number > 2",
     "a missing first link": "delete from raw.share_receipts where receipt_number = 1",
     "a missing last link": "delete from raw.share_receipts where receipt_number = 5",
     "a doubled link": "insert into raw.share_receipts from raw.share_receipts"

@@ -551,6 +551,25 @@ def test_who_dies_leaves_no_gap_and_no_double(
     assert not list((world.out / "_claims").glob("*"))
 
 
+def test_what_a_dead_attempt_left_goes_when_its_reason_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.share["format"] = "delta"
+    world.step(*some_days())
+    world.add(event("late", DAY)).publish()
+    with monkeypatch.context() as patched:
+        patched.setattr(delta, "commit", dying(delta.commit, "after"))
+        with pytest.raises(Killed):
+            world.carry_out()
+    # the day is as it was at the version before, and its file is not
+    assert len(world.consumed()) == 13
+    del world.events["ws_a/late"]
+    world.publish()
+    assert world.carry_out().status == "committed"
+    assert world.consumed() == expected(world)
+
+
 KILLER = """
 import os, sys
 sys.path[:0] = [{root!r}, {tests!r}]

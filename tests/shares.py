@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -19,7 +17,7 @@ from deltalake import DeltaTable
 from landing import create_raw_schema, land
 from sharing import Outcome, Places, carry_out, load
 from sharing.contract import Column, Table
-from sharing.definitions import Share, SharesFile
+from sharing.definitions import SharesFile
 
 ROOT = Path(__file__).resolve().parent.parent
 NOW = datetime(2026, 3, 10, 12, 0)
@@ -315,19 +313,3 @@ def some_days(count: int = 4, workspace: str = "ws_a", per_day: int = 3) -> list
         for day in range(count)
         for number in range(per_day)
     ]
-
-
-def shares_of(world: World) -> Iterable[Share]:
-    return world.write_file().shares
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def in_thread(target: Any) -> threading.Thread:
-    thread = threading.Thread(target=target, daemon=True)
-    thread.start()
-    return thread

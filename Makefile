@@ -30,7 +30,7 @@ test: $(INSTALLED) ## linters, types and tests
 	$(BIN)/mypy
 	home=$$(mktemp -d) && mkdir "$$home/marts" && \
 	  { ROLLCALL_HOME="$$home" $(BIN)/sqlfluff lint dbt_project; code=$$?; rm -rf "$$home"; exit $$code; }
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)
 	@$(BIN)/python -m dagster_project.ui --port $(PORT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.histories import Recording, record
 
 ROOT = Path(__file__).resolve().parent.parent
 
 RunJob = Callable[..., "subprocess.CompletedProcess[str]"]
+MadeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 def run_job(
@@ -50,24 +53,50 @@ def job_environment(home: Path, landing: Path | None = None, **env: str) -> dict
 
 
 @pytest.fixture(scope="session")
-def demo_landing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """A folder that the first of several pytest processes fills and all of them look at."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def made(name: str, fill: Callable[[Path], None]) -> Path:
+        place = folder / name
+        with FileLock(folder / f"{name}.lock"):
+            if not (place / "filled").exists():
+                shutil.rmtree(place, ignore_errors=True)
+                place.mkdir()
+                fill(place)
+                (place / "filled").touch()
+        return place
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def demo_landing(made_once: MadeOnce) -> Path:
     """A small landing folder made by the simulator; read-only for its users."""
-    folder = tmp_path_factory.mktemp("demo") / "landing"
-    command = [sys.executable, "-m", "simulator", "--out", str(folder)]
-    size = ["--events", "6000", "--days", "40", "--quiet"]
-    subprocess.run([*command, *size], cwd=ROOT, check=True, capture_output=True, timeout=300)
-    return folder
+
+    def simulate(place: Path) -> None:
+        command = [sys.executable, "-m", "simulator", "--out", str(place / "landing")]
+        size = ["--events", "6000", "--days", "40", "--quiet"]
+        subprocess.run([*command, *size], cwd=ROOT, check=True, capture_output=True, timeout=300)
+
+    return made_once("demo", simulate) / "landing"
 
 
 @pytest.fixture(scope="session")
 def demo_run(
-    demo_landing: Path, tmp_path_factory: pytest.TempPathFactory
+    demo_landing: Path, made_once: MadeOnce
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """The home and the output of one real run over `demo_landing`, from nothing."""
-    home = tmp_path_factory.mktemp("demo_home")
-    done = run_job(home, demo_landing)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return home, done
+
+    def run(place: Path) -> None:
+        done = run_job(place / "home", demo_landing)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (place / "done.pickle").write_bytes(pickle.dumps(done))
+
+    place = made_once("demo_run", run)
+    return place / "home", pickle.loads((place / "done.pickle").read_bytes())
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +131,10 @@ def demo_environment(
 
 
 @pytest.fixture(scope="session")
-def recordings() -> dict[str, Recording]:
+def recordings(made_once: MadeOnce) -> dict[str, Recording]:
     """The statements that dbt executes, recorded once for all who replay them."""
-    return record()
+    place = made_once(
+        "recordings", lambda place: (place / "all.pickle").write_bytes(pickle.dumps(record()))
+    )
+    found: dict[str, Recording] = pickle.loads((place / "all.pickle").read_bytes())
+    return found

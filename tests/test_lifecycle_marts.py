@@ -442,7 +442,7 @@ def survivor(who: str, merged: Mapping[str, str]) -> str:
     return survivor(merged[who], merged) if who in merged else who
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn=st.lists(st.tuples(parts, merges), min_size=1, max_size=3))
 def test_marts_are_what_counting_by_hand_gives(
     recordings: dict[str, Recording], drawn: list[tuple[list[Any], dict[str, str]]]

@@ -2,8 +2,7 @@
 
 One landing of several thousand events: a few hundred visitors whose gaps sit on both sides of every
 edge (30 minutes to the microsecond, midnight, five minutes of skew), who are merged, tested,
-impersonated, closed twice. A full run is a matter of seconds, so that the cases are many in one run
-rather than one in many runs.
+impersonated, closed twice: many cases in one build rather than one in many builds.
 """
 
 from __future__ import annotations
@@ -18,7 +17,9 @@ from typing import Any
 import duckdb
 import oracle
 import pytest
-from conftest import run_job
+
+from landing import land
+from tests.histories import Recording, Replay
 
 START = datetime(2025, 1, 30, 22, 0, tzinfo=UTC)
 WINDOWS = (1, 7, 28, 30, 90)
@@ -145,12 +146,18 @@ def events() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, events: list[dict[str, Any]]) -> Path:
+def warehouse(
+    recordings: dict[str, Recording],
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[dict[str, Any]],
+) -> Iterator[Replay]:
     folder = tmp_path_factory.mktemp("definitions")
-    write(folder / "landing", events)
-    result = run_job(folder / "home", folder / "landing")
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder / "home"
+    write(folder, events)
+    replay = Replay(recordings, folder)
+    land(replay.connection, folder, run_id="run_1", clock=datetime(2026, 10, 2, tzinfo=UTC))
+    replay.finish()
+    yield replay
+    replay.close()
 
 
 @pytest.fixture(params=["production", "sandbox"])
@@ -159,11 +166,9 @@ def environment(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def marts(home: Path, environment: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    path = home / "published" / environment / "latest.duckdb"
-    with duckdb.connect(str(path), read_only=True) as connection:
-        connection.execute(f"use {environment}")
-        yield connection
+def marts(warehouse: Replay, environment: str) -> duckdb.DuckDBPyConnection:
+    warehouse.connection.execute(f"use {environment}_marts.{environment}")
+    return warehouse.connection
 
 
 @pytest.fixture

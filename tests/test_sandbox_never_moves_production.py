@@ -9,16 +9,17 @@ import gzip
 import json
 import random
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
-from conftest import run_job
 
 import simulator
-from landing import create_raw_schema
+from landing import land
+from tests.histories import Recording, Replay
+
+NOW = datetime(2026, 10, 2, tzinfo=UTC)
 
 Lines = dict[Path, list[str]]
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -108,8 +109,13 @@ def extracts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def production(extracts: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rows]:
-    """Name of a variant → rows of every production mart, in order."""
+def production(
+    extracts: Path, recordings: dict[str, Recording], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Rows]:
+    """Name of a variant → rows of every production mart, in order.
+
+    Both environments are built in one warehouse, by the statements of dbt.
+    """
     entities, events = {}, {}
     for path in sorted(extracts.rglob("*.jsonl*")):
         name = path.relative_to(extracts)
@@ -131,38 +137,25 @@ def production(extracts: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
                 path.parent.mkdir(parents=True, exist_ok=True)
                 text = "\n".join(lines)
                 path.write_bytes(text.encode("utf-8", "surrogateescape"))
-            make_warehouse(folder / "home")
-            result = run_job(folder / "home", folder / "landing")
-            assert result.returncode == 0, result.stdout + result.stderr
-            known[variant] = read(folder / "home" / "published" / "production" / "latest.duckdb")
+            known[variant] = read(Replay(recordings, folder / "landing"))
         return known[variant]
 
     return build
 
 
-def make_warehouse(home: Path) -> None:
-    """An empty warehouse whose pseudonyms are those of the others."""
-    home.mkdir()
-    with duckdb.connect(str(home / "warehouse.duckdb")) as connection:
-        create_raw_schema(connection)
-        connection.execute("update raw.pseudonym_keys set key = 'one and the same'")
-
-
-def read(path: Path) -> Rows:
-    with duckdb.connect(str(path), read_only=True) as connection:
-        marts = connection.execute(
-            "select table_name from information_schema.tables where table_schema = 'production'"
-        ).fetchall()
-        return {
-            mart: [
-                tuple(
-                    column[0]
-                    for column in connection.execute(f"describe production.{mart}").fetchall()
-                ),
-                *connection.execute(f"from production.{mart} order by all").fetchall(),
-            ]
-            for (mart,) in marts
-        }
+def read(warehouse: Replay) -> Rows:
+    """Names of columns and rows of every production mart, once all is built."""
+    land(warehouse.connection, warehouse.folder, run_id="run_1", clock=NOW)
+    warehouse.finish()
+    found: Rows = {}
+    for mart in warehouse.recordings["production"].marts:
+        rows = warehouse.connection.execute(
+            f"from {warehouse.address('production', mart)} order by all"
+        )
+        names = tuple(column[0] for column in rows.description)
+        found[mart.name] = [names, *rows.fetchall()]
+    warehouse.close()
+    return found
 
 
 def leave_tests_out(rows: Rows) -> Rows:

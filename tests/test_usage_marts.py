@@ -378,7 +378,7 @@ def journeys_of(records: Sequence[Record], last_date: date | None) -> list[tuple
     return sorted(found, key=repr)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[*HealthCheck])
 @given(st.lists(journey_events, min_size=1, max_size=12), st.data())
 def test_journeys_follow_the_definition(
     recordings: dict[str, Recording], drawn: list[Record], data: st.DataObject

@@ -58,9 +58,9 @@ def find_change(target: Target, reader: Reader, slice_: Slice, found: gates.Find
     """Write the days of a table that changed to local disk, and look into them."""
     live = live_files(target, slice_)
     prints = {str(day or ""): one for day, one in reader.prints(slice_).items()}
-    known = _known(target, slice_.model)
+    known = known_prints(target, slice_.model)
     # a file that no manifest lists is of an attempt that died: who knows what is in it
-    listed = {file.path for file in _listed(target.current, slice_.model)}
+    listed = {file.path for file in listed_files(target.current, slice_.model)}
     changed = [
         day
         for day, one in prints.items()
@@ -102,7 +102,7 @@ def _settled(
 
 def live_files(target: Target, slice_: Slice) -> dict[str, File]:
     """The files that consumers see now, by day. Of Delta the table says: it may be a step ahead."""
-    listed = {file.day: file for file in _listed(target.current, slice_.model)}
+    listed = {file.day: file for file in listed_files(target.current, slice_.model)}
     if target.share.format == "parquet":
         return listed if _has_columns_of(target.current, slice_) else {}
     found = delta.live_files(delta.open_table(target.store, slice_.model), slice_)
@@ -121,7 +121,8 @@ def gone(current: Version | None, changes: Iterable[Change]) -> list[File]:
     return [file for file in files if file.path not in spoken]
 
 
-def _listed(current: Version | None, model: str) -> Sequence[File]:
+def listed_files(current: Version | None, model: str) -> Sequence[File]:
+    """The files that a version names of a table."""
     table = current.tables.get(model) if current else None
     return table.files if table else ()
 
@@ -138,7 +139,7 @@ def _has_columns_of(current: Version | None, slice_: Slice) -> bool:
     return standing == wanted
 
 
-def _known(target: Target, model: str) -> Mapping[str, Print]:
+def known_prints(target: Target, model: str) -> Mapping[str, Print]:
     """The fingerprints of what is there, as far as the pointer is of that very version."""
     found, current = target.pointer, target.current
     if not found or not current or found.version != current.number:

@@ -3,10 +3,10 @@
 Belongs here: every rule about what a share may hold. Does not belong here: the shape of the file
 (definitions.py), reading (staging.py).
 
-The SQL holds no value of the file: it joins the temporary table `scope`, one row a workspace with
-the oldest day that it may show, and reads database `snapshot`. Scope columns (workspace_id, the
-day, environment) go along with every table, so that files describe themselves and the gates can
-look at what was written.
+The SQL holds nothing of the file but names that match a pattern: it joins the temporary table
+`scope`, one row a workspace with the oldest day that it may show, and reads database `snapshot`.
+Scope columns (workspace_id, the day, environment) go along with every table, so that files describe
+themselves and the gates can look at what was written; with events, also what tells them apart.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from datetime import date
 
 from sharing.contract import TYPES, Column, Table
 from sharing.definitions import Consumer, Share, TableShare
-from sharing.plans import FORMATS, Plans, Workspace, oldest_day
+from sharing.plans import FORMATS, PUSHED, STREAMED, Plans, Workspace, oldest_day
 from sharing.treatments import PERSONAL, hashed, truncated
 
 FORMAT_VERSION = 1
@@ -43,6 +43,13 @@ STREAM = (
     "is_test",
 )
 PROFILES = ("full", "stream")
+# What tells one event from all others, and what each format of events has to know of it.
+EVENT_KEY = ("workspace_id", "source_table", "event_id")
+OF_EVENTS = (*EVENT_KEY, "category", "type", "occurred_at")
+# What a stream takes unless types are named: sessions go where somebody chose some of them.
+STREAMED_CATEGORIES = ("audit", "platform")
+# Google takes 25 parameters, of which two are ours: environment and attempt.
+GA4_COLUMNS = 23
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,9 @@ def compile_share(  # noqa: PLR0913 - what a share is a function of, by name
         id_: oldest_day(today, plans[plan, share.environment].retention_days, own)
         for id_, plan in plan_of.items()
     }
+    if share.format in STREAMED + PUSHED:
+        # a part of a stream holds events of several workspaces and goes as a whole
+        oldest = dict.fromkeys(oldest, max(oldest.values()))
     return Compiled(tuple(slices), oldest, plan_of, _digest(share, slices, key_fingerprint))
 
 
@@ -205,9 +215,13 @@ def _slice(
     faults = list(_table_faults(table))
     if table.console_link:
         return None, faults
+    is_of_events = share.format in STREAMED + PUSHED
+    if is_of_events or wanted.types:
+        faults += _event_faults(share, wanted, table)
     names, unknown = _names(table, wanted)
     faults += unknown
-    scope = [name for name in (*ENDS, table.day) if name]
+    ends = (*ENDS, *OF_EVENTS) if is_of_events else ENDS
+    scope = [name for name in (*ends, table.day) if name]
     columns, dropped = [], []
     for column in table.columns:
         treatment = share.pii.get(column.name)
@@ -221,9 +235,36 @@ def _slice(
             continue
         faults += _column_faults(share, table, column, scope)
         columns.append(column)
+    if share.format == "ga4" and len(columns) > GA4_COLUMNS:
+        said = f"{table.name}: ga4 takes {GA4_COLUMNS} columns and here are {len(columns)}."
+        faults.append(Refusal("columns_too_many", f"{said} Name those that matter in columns."))
+    if share.format == "ga4" and not _hashed_people(share, columns):
+        said = "ga4 knows visitors by a keyed hash: share user_id or anonymous_id as keyed_hash"
+        faults.append(Refusal("identity_unhashed", f"{said}, and neither as it is."))
     if faults:
         return None, faults
-    return _assembled(share, table, columns, dropped), []
+    return _assembled(share, wanted, table, columns, dropped), []
+
+
+def _hashed_people(share: Share, columns: Iterable[Column]) -> bool:
+    treatments = {
+        share.pii.get(column.name)
+        for column in columns
+        if column.name in ("user_id", "anonymous_id")
+    }
+    return treatments == {"keyed_hash"}
+
+
+def _event_faults(share: Share, wanted: TableShare, table: Table) -> Iterable[Refusal]:
+    missing = [name for name in OF_EVENTS if table.column(name) is None]
+    if missing or table.day is None:
+        yield Refusal(
+            "table_unfit",
+            f"{table.name} is no table of single events, which {share.format} and types are for:"
+            " take fct_events.",
+        )
+    elif share.format in STREAMED + PUSHED and [wanted] != share.tables:
+        yield Refusal("table_unfit", f"Format {share.format} is one stream: name one table.")
 
 
 def _is_personal(column: Column) -> bool:
@@ -281,7 +322,9 @@ def _column_faults(
         yield Refusal("hash_key_missing", f"{name} is to be hashed: name a hash_key.")
 
 
-def _assembled(share: Share, table: Table, columns: list[Column], dropped: list[str]) -> Slice:
+def _assembled(
+    share: Share, wanted: TableShare, table: Table, columns: list[Column], dropped: list[str]
+) -> Slice:
     key_id = share.hash_key.id if share.hash_key else ""
     day_column = _day_column(table)
     listed, treatments = [], {}
@@ -296,7 +339,7 @@ def _assembled(share: Share, table: Table, columns: list[Column], dropped: list[
     names = {column.name for column in columns}
     order = [name for name in table.key if name in names]
     rest = [column.name for column in columns if column.name not in order]
-    source = _source(share.environment, table)
+    source = _source(share, wanted, table)
     return Slice(
         model=table.name,
         query="select\n    " + ",\n    ".join(listed) + f"\n{source}",
@@ -315,9 +358,9 @@ def _day_column(table: Table) -> Column | None:
     return Column(table.day, "date", f"The UTC day of {table.day_of}.")
 
 
-def _source(environment: str, table: Table) -> str:
+def _source(share: Share, wanted: TableShare, table: Table) -> str:
     lines = [
-        f"from snapshot.{environment}.{table.name} as mart",
+        f"from snapshot.{share.environment}.{table.name} as mart",
         "inner join scope on mart.workspace_id = scope.workspace_id",
     ]
     conditions = []
@@ -328,9 +371,21 @@ def _source(environment: str, table: Table) -> str:
     if table.column("source_table") and table.column("type"):
         actions = ", ".join(f"'{action}'" for action in OWN_ACTIONS)
         conditions.append(f"not (mart.source_table = 'audit_events' and mart.type in ({actions}))")
+    if wanted.types:
+        conditions.append(f"({' or '.join(map(_is_of_type, wanted.types))})")
+    elif share.format in STREAMED:
+        categories = ", ".join(f"'{category}'" for category in STREAMED_CATEGORIES)
+        conditions.append(f"mart.category in ({categories})")
     if conditions:
         lines.append("where " + "\n    and ".join(conditions))
     return "\n".join(lines)
+
+
+def _is_of_type(wanted: str) -> str:
+    # their pattern in definitions.py leaves nothing that could end the text
+    if wanted.endswith("*"):
+        return f"starts_with(mart.type, '{wanted[:-1]}')"
+    return f"mart.type = '{wanted}'"
 
 
 def _expression(column: Column, treatment: str, key_id: str) -> str:

@@ -24,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 
+from sharing.plans import PUSHED
+
 Environment = Literal["production", "sandbox"]
 Treatment = Literal["keep", "drop", "truncate", "keyed_hash"]
 # asset names, folder names and file names are made of it
@@ -31,6 +33,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,62}$")]
 SecretReference = Annotated[str, StringConstraints(pattern=r"^env:[A-Za-z_][A-Za-z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+# an event's type, or with a star at its end all that begin so
+EventType = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.]{0,62}\*?$")]
 
 
 class SharesFileError(Exception):
@@ -50,11 +54,15 @@ class Consumer(_Strict):
 
 
 class TableShare(_Strict):
-    """One mart: its columns by name, or by the name of a profile (compiler.PROFILES)."""
+    """One mart: its columns by name, or by the name of a profile (compiler.PROFILES).
+
+    `types`: of a mart of events those that go along, None for what its format takes.
+    """
 
     model: Identifier
     columns: list[Identifier] | None = None
     profile: Identifier | None = None
+    types: list[EventType] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "TableShare":
@@ -73,13 +81,20 @@ class HashKey(_Strict):
 
 
 class Destination(_Strict):
-    """Where files go: an S3 bucket with a prefix, or a local folder."""
+    """Where rows go: an S3 bucket with a prefix, a local folder, or an HTTP service.
 
-    kind: Literal["folder", "s3"]
+    `index`, `sourcetype` and `acknowledge` are of Splunk, `measurement_id` of Google.
+    """
+
+    kind: Literal["folder", "s3", "http"]
     url: Text
     secret: SecretReference | None = None
     region: Text | None = None
     endpoint: Text | None = None
+    index: Text | None = None
+    sourcetype: Text = "rollcall:event"
+    acknowledge: bool = True
+    measurement_id: Annotated[str, StringConstraints(pattern=r"^G-[A-Z0-9]{4,20}$")] | None = None
 
     @model_validator(mode="after")
     def _url_of_its_kind(self) -> "Destination":
@@ -93,6 +108,13 @@ class Destination(_Strict):
             raise ValueError("url of a bucket has to be s3://bucket/prefix")
         if self.kind == "s3" and self.secret is None:
             raise ValueError("secret is missing: name the variable with the bucket's credentials")
+        if self.kind == "http":
+            is_here = parts.hostname in ("127.0.0.1", "localhost", "::1")
+            if parts.scheme != "https" and not (parts.scheme == "http" and is_here):
+                raise ValueError("url of a service has to begin with https://")
+            if self.secret is None:
+                raise ValueError("secret is missing: name the variable with the service's token")
+            return self
         if ".." in parts.path.split("/") or not parts.path.strip("/"):
             raise ValueError("url has to end in a folder or prefix of this share's own")
         return self
@@ -112,7 +134,7 @@ class Share(_Strict):
     tables: list[TableShare] = Field(min_length=1)
     pii: dict[Identifier, Treatment] = Field(default_factory=dict)
     hash_key: HashKey | None = None
-    format: Literal["parquet", "delta"]
+    format: Literal["parquet", "delta", "ndjson", "ocsf", "hec", "heap", "ga4"]
     destination: Destination
     capability: Literal["export", "warehouse_share", "stream", "push"]
     retention: Literal["plan"] | Annotated[int, Field(ge=1)] = "plan"
@@ -132,6 +154,17 @@ class Share(_Strict):
             raise ValueError("names a model twice: list its columns once")
         return tables
 
+    @model_validator(mode="after")
+    def _destination_of_its_format(self) -> "Share":
+        if (self.destination.kind == "http") != (self.format in PUSHED):
+            raise ValueError(
+                f"formats {', '.join(PUSHED)} go to a destination of kind http, the others to a"
+                " folder or s3"
+            )
+        if self.format == "ga4" and self.destination.measurement_id is None:
+            raise ValueError("ga4 needs destination.measurement_id, such as G-ABC1234567")
+        return self
+
 
 class SharesFile(_Strict):
     """The whole file."""
@@ -147,13 +180,26 @@ class SharesFile(_Strict):
         for number, share in enumerate(self.shares):
             if share.consumer not in self.consumers:
                 raise ValueError(f"shares[{number}].consumer is not among consumers: add it there")
-        addresses = sorted(share.destination.address + "/" for share in self.shares)
+        addresses = sorted(
+            share.destination.address + "/"
+            for share in self.shares
+            if share.destination.kind != "http"
+        )
         for shorter, longer in itertools.pairwise(addresses):
             if longer.startswith(shorter):
                 raise ValueError(
                     "two shares have one destination, or one lies inside the other's: what is"
                     " there is replaced and deleted by share"
                 )
+        environments: dict[str | None, set[str]] = {}
+        for share in self.shares:
+            if share.format in PUSHED:
+                environments.setdefault(share.destination.secret, set()).add(share.environment)
+        if any(len(found) > 1 for found in environments.values()):
+            raise ValueError(
+                "two shares push both environments with one secret: production and sandbox need"
+                " a token, app id or property of their own"
+            )
         return self
 
     def consumer_of(self, share: Share) -> Consumer:

@@ -21,12 +21,12 @@ from typing import Any
 
 import duckdb
 
-from sharing import audit, delta, gates, pointer, receipts, telling, versions
+from sharing import audit, delta, gates, pointer, receipts, streams, telling, versions
 from sharing.changes import Change, Target, find_change, gone
 from sharing.compiler import Compiled, Refusal, compile_share, describe
 from sharing.contract import Table
 from sharing.definitions import Consumer, Share, file_digest
-from sharing.plans import read_plans
+from sharing.plans import STREAMED, read_plans
 from sharing.pointer import Look, Pointer
 from sharing.receipts import Receipt
 from sharing.staging import Reader, open_reader, read_snapshot
@@ -241,9 +241,8 @@ class _Attempt:
         """The part of an export that only the holder of the claim may do."""
         self.reader.bind(target.compiled.oldest_days)
         found = gates.Findings()
-        changes = [
-            find_change(target, self.reader, slice_, found) for slice_ in target.compiled.slices
-        ]
+        find = streams.find_change if target.share.format in STREAMED else find_change
+        changes = [find(target, self.reader, slice_, found) for slice_ in target.compiled.slices]
         if found.failed:
             return self.quarantine(target.compiled, found)
         is_same = not any(one.written or one.removed for one in changes)
@@ -258,6 +257,8 @@ class _Attempt:
 
     def write(self, target: Target, change: Change, body: Mapping[str, Any]) -> TableState:
         """Bring the files of a table to the destination; for Delta, commit them to its log."""
+        if target.share.format in STREAMED:
+            streams.remove_leftovers(target.store, target.number, [f for _, f in change.written])
         for staged, file in change.written:
             target.store.upload(file.path, staged.path)
         at = None
@@ -319,7 +320,10 @@ class _Attempt:
                     f" back, or begin anew by deleting {self.folder / 'pointer.json'}",
                 )
             known = {versions.CLAIMS, *(table.model for table in share.tables)}
-            if any(path.split("/")[0] not in known for path in store.list()):
+            if any(
+                path.split("/")[0] not in known and not path.startswith(versions.STREAM_PREFIX)
+                for path in store.list()
+            ):
                 raise DestinationError(
                     "destination_of_another", "there are files of somebody else: name another place"
                 )

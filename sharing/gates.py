@@ -4,13 +4,17 @@ Belongs here: questions to the bytes. Does not belong here: what happens when on
 (exporting.py).
 """
 
+import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from landing.secrets import load_rules
 from sharing.compiler import Slice
-from sharing.staging import Reader, Staged
+from sharing.shapes import Shape
+from sharing.staging import ROWS_AT_ONCE, Reader, Staged
 
 
 @dataclass(frozen=True)
@@ -120,3 +124,102 @@ def _scan(reader: Reader, slice_: Slice, found: Findings) -> None:
         Finding("secret_found", f"{slice_.model}.{name}: {count} rows")
         for name, count in hits.items()
     ]
+
+
+# lines of JSON
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Files of lines that are about to leave: events, each for the first time.
+
+    `expected`: how many the consumer's filter finds that did not leave before.
+    """
+
+    slice_: Slice
+    shape: Shape
+    environment: str
+    paths: Sequence[Path]
+    rows: int
+    expected: int
+
+
+def examine_lines(reader: Reader, lines: Lines, found: Findings) -> None:
+    """Look into lines of JSON; what speaks against them is added to `found`."""
+    model = lines.slice_.model
+    if lines.rows != lines.expected:
+        said = f"{model}: {lines.rows} events where {lines.expected} did not leave yet"
+        found.failed.append(Finding("rows_differ", said))
+    if not lines.paths:
+        return
+    _load_lines(reader, lines)
+    for code, (condition, values) in _line_faults(lines.environment).items():
+        [(count,)] = reader.connection.execute(
+            f"select count(*) from lines left join scope using (workspace_id) where {condition}",
+            values,
+        ).fetchall()
+        if count:
+            found.failed.append(Finding(code, f"{model}: {count} events"))
+    [(count, doubled)] = reader.connection.execute(
+        "select count(*), count(*) - count(distinct (workspace_id, source_table, event_id))"
+        " from lines"
+    ).fetchall()
+    if doubled or count != lines.rows:
+        said = f"{model}: {count} lines, {doubled} of them doubled, for {lines.rows} events"
+        found.failed.append(Finding("events_doubled", said))
+    _scan_lines(reader, model, found)
+
+
+def _load_lines(reader: Reader, lines: Lines) -> None:
+    workspace, table, event = lines.shape.key
+    listed = ", ".join(f"'{str(path).replace(chr(39), chr(39) * 2)}'" for path in lines.paths)
+    reader.connection.execute(
+        "create or replace temp table lines as select cast(json as varchar) as text,"
+        f" json->>'{workspace}' as workspace_id, json->>'{table}' as source_table,"
+        f" json->>'{event}' as event_id, json->>'{lines.shape.environment}' as environment,"
+        f" {lines.shape.day} as day from read_ndjson_objects([{listed}])"
+    )
+
+
+def _line_faults(environment: str) -> Mapping[str, tuple[str, list[Any]]]:
+    return {
+        "foreign_workspace": ("scope.oldest_date is null", []),
+        "foreign_environment": ("lines.environment is distinct from ?", [environment]),
+        "beyond_retention": (
+            "scope.oldest_date is not null"
+            " and (lines.day < scope.oldest_date or lines.day is null)",
+            [],
+        ),
+    }
+
+
+def _scan_lines(reader: Reader, model: str, found: Findings) -> None:
+    """Hold every text of the lines against the rules that landing redacts by."""
+    rules = load_rules()
+    # an escape could hide a value from the alternation
+    suspects = reader.connection.execute(
+        "select text from lines where regexp_matches(text, ?) or contains(text, '\\')",
+        [rules.prefilter],
+    )
+    hits: Counter[str] = Counter()
+    while rows := suspects.fetchmany(ROWS_AT_ONCE):
+        for name, text in (cell for (line,) in rows for cell in _texts(json.loads(line))):
+            by_rule: Counter[str] = Counter()
+            if rules.redact_value(text, by_rule) != text:
+                hits[name] += 1
+                found.secrets.update(by_rule)
+    found.failed += [
+        Finding("secret_found", f"{model}, {name}: {count} events") for name, count in hits.items()
+    ]
+
+
+def _texts(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """(place, text) of every text in a JSON value."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _texts(item, f"{place}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item, place)

@@ -18,7 +18,18 @@ CAPABILITIES = {
     "push": "may_push",
 }
 # A table that is kept in step with the warehouse is a share, whatever the file calls it.
-FORMATS = {"parquet": ("export", "warehouse_share"), "delta": ("warehouse_share",)}
+FORMATS = {
+    "parquet": ("export", "warehouse_share"),
+    "delta": ("warehouse_share",),
+    "ndjson": ("stream",),
+    "ocsf": ("stream",),
+    "hec": ("push",),
+    "heap": ("push",),
+    "ga4": ("push",),
+}
+# Files that only ever come, and requests: both are of single events, each of which leaves once.
+STREAMED = ("ndjson", "ocsf")
+PUSHED = ("hec", "heap", "ga4")
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,23 @@ bytes.
 """
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
-from sharing.compiler import Slice
+from sharing.compiler import EVENT_KEY, Slice
 from sharing.plans import Workspace
 from sharing.treatments import bind_key
 
 UNDATED = "undated"
+ROWS_AT_ONCE = 10_000
+# Where events that left before are known from: Parquet with the columns of EVENT_KEY.
+SENT = "sent.parquet"
 
 
 @dataclass(frozen=True)
@@ -172,3 +176,61 @@ class Reader:
             sha256 = hashlib.sha256(content).hexdigest()
             yield Staged(slice_.model, day, path, int(rows), len(content), sha256)
         self.connection.execute("drop table staged")
+
+    # single events, each of which leaves once
+
+    def read_sent(self, lines: Sequence[tuple[str, ...]] = (), files: Sequence[Path] = ()) -> None:
+        """Make known which events left before.
+
+        From the Parquet file SENT in the reader's folder; or from lines of JSON in `files`, each of
+        `lines` being a way to find the three parts of EVENT_KEY in a line.
+        """
+        key = ", ".join(EVENT_KEY)
+        self.connection.execute(
+            "create or replace temp table sent"
+            " (workspace_id varchar, source_table varchar, event_id varchar)"
+        )
+        if (self.folder / SENT).exists():
+            path = _quoted(self.folder / SENT)
+            self.connection.execute(f"insert into sent select {key} from read_parquet('{path}')")
+        if files:
+            listed = ", ".join(f"'{_quoted(path)}'" for path in files)
+            parts = ", ".join(
+                "coalesce(" + ", ".join(f"json->>'{way[part]}'" for way in lines) + ")"
+                for part in range(len(EVENT_KEY))
+            )
+            self.connection.execute(
+                f"insert into sent select {parts}"
+                f" from read_ndjson_objects([{listed}], compression = 'gzip')"
+            )
+
+    def stage_new(self, slice_: Slice, days: Collection[date | None] | None = None) -> int:
+        """Put the events that did not leave before aside, of some days or of all; their number."""
+        chosen = f" where list_contains(?::date[], {slice_.day})" if days is not None else ""
+        self.connection.execute(
+            f"create or replace temp table fresh as select * from ({slice_.query}) as found"
+            f" anti join sent using ({', '.join(EVENT_KEY)}){chosen}",
+            [sorted(day for day in days if day)] if days is not None else [],
+        )
+        [(rows,)] = self.connection.execute("select count(*) from fresh").fetchall()
+        return int(rows)
+
+    def new_rows(self, first: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+        """The events put aside by `stage_new` in the order of their time; `first`: before that."""
+        order = ", ".join((*first, "occurred_at", *EVENT_KEY))
+        found = self.connection.execute(f"select * from fresh order by {order}")
+        names = [column[0] for column in found.description or ()]
+        while rows := found.fetchmany(ROWS_AT_ONCE):
+            yield from (dict(zip(names, row, strict=True)) for row in rows)
+
+    def count_new(self, slice_: Slice, settled: Collection[date | None] = ()) -> int:
+        """Events that did not leave before, counted at their source; without `settled` days."""
+        key = ", ".join(EVENT_KEY)
+        marts = ", ".join(f"mart.{name}" for name in EVENT_KEY)
+        [(rows,)] = self.connection.execute(
+            f"select count(*) from (select {marts}, cast(mart.occurred_at as date) as day"
+            f" {slice_.source}) as found left join sent using ({key})"
+            " where sent.event_id is null and not list_contains(?::date[], day)",
+            [[day for day in settled if day]],
+        ).fetchall()
+        return int(rows)

@@ -24,6 +24,8 @@ from sharing.stores import AlreadyThereError, DestinationError, Store
 
 HISTORY_DAYS = 7
 MANIFESTS, CLAIMS, DELTA_LOG = "_manifests", "_claims", "_delta_log"
+# files of streams lie in folders of their own, see streams.py
+STREAM_PREFIX = "stream="
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ def superfluous(  # noqa: PLR0913 - what a file's life depends on, by name
             for one in current.retired
             if one.since >= young
             and (not one.day or one.day >= oldest_day.isoformat())
-            and one.path.split("/")[0] in current.tables
+            and (one.path.split("/")[0] in current.tables or one.path.startswith(STREAM_PREFIX))
         }
         kept |= {
             path_of(MANIFESTS, int(number))
@@ -209,7 +211,7 @@ def _is_ours(path: str, current: Version) -> bool:
     if top == CLAIMS:
         return name <= f"{current.number:06d}.json"
     models = {*current.tables, *(one.path.split("/")[0] for one in current.retired)}
-    return top == MANIFESTS or top in models
+    return top == MANIFESTS or top in models or top.startswith(STREAM_PREFIX)
 
 
 def _is_log(path: str, current: Version) -> bool:

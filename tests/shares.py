@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,32 @@ CONTRACT = {
         day="activity_date",
         day_of="activity_hour_at",
     ),
+    "fct_events": Table(
+        "fct_events",
+        columns(
+            workspace_id="string",
+            source_table="string",
+            event_id="string",
+            project_id="string",
+            category="string",
+            type="string",
+            origin="string",
+            occurred_at="timestamp",
+            received_at="timestamp",
+            user_id="string",
+            session_id="string",
+            service_id="string",
+            trace_id="string",
+            outcome="string",
+            is_test="boolean",
+            summary="string",
+            status_code="bigint",
+            activity_date="date",
+            environment="string",
+        ),
+        key=("workspace_id", "source_table", "event_id"),
+        day="activity_date",
+    ),
     "dim_projects": Table(
         "dim_projects",
         columns(project_id="string", workspace_id="string", name="string", environment="string"),
@@ -80,6 +107,18 @@ CONTRACT = {
         ),
     ),
 }
+
+# What an event of fct_events is, by the first word of its id.
+KINDS = {
+    "login": ("auth_events", "audit", "login", "success"),
+    "signup": ("auth_events", "audit", "signup", "failure"),
+    "member": ("membership_events", "audit", "membership.added", None),
+    "audit": ("audit_events", "audit", "project.updated", None),
+    "session": ("session_events", "session", "session.started", None),
+    "journey": ("session_events", "session", "journey.completed", None),
+}
+WORDS = ", ".join(f"'{word}'" for word in KINDS)
+OTHER_KIND = ("platform_events", "platform", "api.request", None)
 
 SHARE: dict[str, Any] = {
     "name": "acme_things",
@@ -179,6 +218,10 @@ class World:
                     select 'prj_' || w as project_id, w as workspace_id, 'Project ' || w as name,
                         '{self.environment}' as environment
                     from (values ('ws_a'), ('ws_b'), ('ws_c')) as t (w);
+                create table kinds (
+                    word varchar, source_table varchar, category varchar, type varchar,
+                    outcome varchar
+                );
                 create table raw_events (
                     workspace_id varchar, event_id varchar, day date, user_id varchar, note varchar
                 );
@@ -187,6 +230,10 @@ class World:
             connection.executemany(
                 f"insert into {self.environment}.dim_workspaces values (?, ?, null)",
                 [*self.plans.items()],
+            )
+            connection.executemany(
+                "insert into kinds values (?, ?, ?, ?, ?)",
+                [("", *OTHER_KIND), *((word, *kind) for word, kind in KINDS.items())],
             )
             if events:
                 connection.executemany("insert into raw_events values (?, ?, ?, ?, ?)", events)
@@ -198,6 +245,20 @@ class World:
                         ['x', event_id] as tags, note, 0.5::double as score, false as is_test,
                         day as activity_date, '{self.environment}' as environment
                     from raw_events;
+                create table {self.environment}.fct_events as
+                    select workspace_id, source_table, event_id, 'prj_' || workspace_id
+                        as project_id, category, type, 'automatic' as origin,
+                        day + interval (coalesce(try_cast(regexp_extract(event_id, '@(\\d+)', 1)
+                            as integer), 9)) hour + interval 30 minute as occurred_at,
+                        day + interval 31 hour as received_at, user_id,
+                        'ses_' || user_id as session_id, null::varchar as service_id,
+                        'trc_' || event_id as trace_id, outcome, false as is_test,
+                        note as summary,
+                        case when type = 'api.request' then 200::bigint end as status_code,
+                        day as activity_date, '{self.environment}' as environment
+                    from raw_events inner join kinds
+                        on kinds.word = case when split_part(event_id, '_', 1) in ({WORDS})
+                            then split_part(event_id, '_', 1) else '' end;
                 create table {self.environment}.fct_hours as
                     select workspace_id, day + interval 9 hour as activity_hour_at,
                         count(*) as thing_count, '{self.environment}' as environment
@@ -276,6 +337,15 @@ class World:
 
     def data_files(self) -> dict[str, bytes]:
         return {path: data for path, data in self.files().items() if path.endswith(".parquet")}
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line of a stream, as the newest manifest names its files."""
+        found = []
+        for table in self.manifest()["tables"].values():
+            for file in table["files"]:
+                text = gzip.decompress((self.out / file["path"]).read_bytes()).decode()
+                found += [json.loads(line) for line in text.splitlines()]
+        return found
 
     def manifest(self) -> dict[str, Any]:
         """The newest one, as a consumer finds it."""

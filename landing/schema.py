@@ -213,7 +213,7 @@ RECEIPTS = {
         ("workspace_id", "VARCHAR"),
         ("source_table", "VARCHAR"),
         ("event_id", "VARCHAR"),
-        ("activity_date", "DATE"),
+        ("occurred_at", "TIMESTAMP"),
         ("status", "VARCHAR"),
         ("reason_code", "VARCHAR"),
         ("attempt", "INTEGER"),
@@ -224,6 +224,7 @@ RECEIPTS = {
         ("run_id", "VARCHAR"),
         ("sent_at", "TIMESTAMP"),
         ("settled_at", "TIMESTAMP"),
+        ("receipt_id", "VARCHAR"),
     ),
 }
 

@@ -23,13 +23,16 @@ ACTIONS = {
     "committed": "analytics.export",
     "refused": "analytics.export_refused",
     "quarantined": "analytics.export_refused",
+    # of a push, when something left before it came to a halt
+    "failed": "analytics.export",
+    "unknown": "analytics.export",
 }
 REVOKED = "share.revoked"
 
 
 def has_event(body: Mapping[str, Any]) -> bool:
-    """Whether a receipt is audited: all but failures, which repeat, and batches without rows."""
-    if body["status"] == "committed":
+    """Whether a receipt is audited: all but failures and batches of which nothing left."""
+    if body["status"] in ("committed", "failed", "unknown"):
         return bool(body["row_count"])
     return body["status"] in ACTIONS
 

@@ -46,8 +46,12 @@ PROFILES = ("full", "stream")
 # What tells one event from all others, and what each format of events has to know of it.
 EVENT_KEY = ("workspace_id", "source_table", "event_id")
 OF_EVENTS = (*EVENT_KEY, "category", "type", "occurred_at")
-# What a stream takes unless types are named: sessions go where somebody chose some of them.
-STREAMED_CATEGORIES = ("audit", "platform")
+# What a format takes unless types are named: security and operations want audit and platform, those
+# who look at products want sessions.
+CATEGORIES = {
+    **dict.fromkeys(("ndjson", "ocsf", "hec"), ("audit", "platform")),
+    **dict.fromkeys(("heap", "ga4"), ("session",)),
+}
 # Google takes 25 parameters, of which two are ours: environment and attempt.
 GA4_COLUMNS = 23
 
@@ -373,8 +377,8 @@ def _source(share: Share, wanted: TableShare, table: Table) -> str:
         conditions.append(f"not (mart.source_table = 'audit_events' and mart.type in ({actions}))")
     if wanted.types:
         conditions.append(f"({' or '.join(map(_is_of_type, wanted.types))})")
-    elif share.format in STREAMED:
-        categories = ", ".join(f"'{category}'" for category in STREAMED_CATEGORIES)
+    elif share.format in CATEGORIES:
+        categories = ", ".join(f"'{category}'" for category in CATEGORIES[share.format])
         conditions.append(f"mart.category in ({categories})")
     if conditions:
         lines.append("where " + "\n    and ".join(conditions))

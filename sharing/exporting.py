@@ -21,12 +21,23 @@ from typing import Any
 
 import duckdb
 
-from sharing import audit, delta, gates, pointer, receipts, streams, telling, versions
+from sharing import (
+    audit,
+    delta,
+    gates,
+    ledger,
+    pointer,
+    pushing,
+    receipts,
+    streams,
+    telling,
+    versions,
+)
 from sharing.changes import Change, Target, find_change, gone
 from sharing.compiler import Compiled, Refusal, compile_share, describe
 from sharing.contract import Table
 from sharing.definitions import Consumer, Share, file_digest
-from sharing.plans import STREAMED, read_plans
+from sharing.plans import PUSHED, STREAMED, read_plans
 from sharing.pointer import Look, Pointer
 from sharing.receipts import Receipt
 from sharing.staging import Reader, open_reader, read_snapshot
@@ -218,6 +229,8 @@ class _Attempt:
     def export(self, compiled: Compiled) -> Outcome:
         """Claim the next version, write what changed, hold it against the gates, commit it."""
         audit.prepare(self.places.landing)
+        if self.subject.share.format in PUSHED:
+            return self.push(compiled)
         store = open_store(self.subject.share.destination)
         current = self.current_version(store)
         self.recover(current)
@@ -254,6 +267,36 @@ class _Attempt:
         versions.commit(target.store, version)
         self.settle(body, self.pointer_to(version, target.compiled, changes))
         return self.outcome(body)
+
+    def push(self, compiled: Compiled) -> Outcome:
+        """Send what a service has not got, and tell what became of it; see pushing.py."""
+        self.reader.bind(compiled.oldest_days)
+        found = gates.Findings()
+        pushed = pushing.push(self.subject, compiled, self.reader, self.books, self.clock, found)
+        if found.failed:
+            return self.quarantine(compiled, found)
+        settled = Pointer(self.look, "", 0, compiled.digest, file_digest(self.places.rules))
+        seen = pushed.seen_upto
+        if not pushed.is_news and self.subject.upto <= seen:
+            self.point(self.last, settled)
+            return Outcome(self.subject.share.name, "unchanged")
+        body = self.body(
+            pushed.status,
+            pushed.reasons,
+            batch=f"{min(seen, self.subject.upto)}-{self.subject.upto}",
+            committed_at=telling.moment(self.clock()),
+            **telling.scope_of(compiled),
+            **pushed.told,
+        )
+        with self.books() as connection:
+            connection.execute("begin")
+            self.last = receipts.append(connection, body)
+            ledger.tell(connection, self.subject.share.name, self.last.receipt_id)
+            connection.execute("commit")
+        self.audited(self.last)
+        if pushed.status == "committed":
+            self.point(self.last, settled)
+        return replace(self.outcome(body), message=pushed.message)
 
     def write(self, target: Target, change: Change, body: Mapping[str, Any]) -> TableState:
         """Bring the files of a table to the destination; for Delta, commit them to its log."""
@@ -364,6 +407,9 @@ class _Attempt:
 
     def revoke(self) -> Outcome:
         """Delete all that is at the destination; a receipt lists it."""
+        if self.subject.share.format in PUSHED:
+            reason = Refusal("revoked", "nothing goes any more; a service keeps what it got")
+            return self.refuse([reason])
         store = open_store(self.subject.share.destination)
         # here a place that holds nothing is as it should be
         self.standing = None

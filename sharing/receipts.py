@@ -56,9 +56,13 @@ def new_id(body: Mapping[str, Any], previous: Receipt | None) -> str:
     return f"rcpt_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
 
-def last_of(connection: duckdb.DuckDBPyConnection, share: str) -> Receipt | None:
-    """The newest receipt of a share."""
-    [(number, sha256, text)] = connection.execute(f"{_LAST} where share = ?", [share]).fetchall()
+def last_of(
+    connection: duckdb.DuckDBPyConnection, share: str, status: str | None = None
+) -> Receipt | None:
+    """The newest receipt of a share, or the newest one of a status."""
+    [(number, sha256, text)] = connection.execute(
+        f"{_LAST} where share = ? and status = coalesce(?, status)", [share, status]
+    ).fetchall()
     return Receipt(number, sha256, json.loads(text)) if text else None
 
 

@@ -21,15 +21,6 @@ from sharing.plans import read_plans
 from sharing.staging import open_reader, read_snapshot
 
 
-def named(file: SharesFile, name: str) -> Share:
-    """The share of a name. Raises ConfigurationError."""
-    for share in file.shares:
-        if share.name == name:
-            return share
-    there = ", ".join(share.name for share in file.shares) or "none"
-    raise ConfigurationError(f"there is no share {name} in shares.yml; there are: {there}")
-
-
 def compiled(at: Warehouse, file: SharesFile, share: Share) -> Compiled | list[Refusal]:
     """A share as what is published allows it. Raises ConfigurationError when nothing is."""
     published = at.published_version(share.environment)
@@ -65,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         at = Warehouse.from_environment()
         file = shares.read(at)
-        share = named(file, asked.share)
+        share = shares.named(file, asked.share)
         found = compiled(at, file, share)
         if isinstance(found, list):
             for refusal in found:

@@ -7,7 +7,7 @@ disk once more and compared, and nothing else changes.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -67,6 +67,16 @@ def write(folder: Path, pointer: Pointer) -> None:
     unfinished = folder / ".pointer.tmp"
     unfinished.write_text(json.dumps(content))
     unfinished.replace(folder / "pointer.json")
+
+
+def forget(folder: Path) -> None:
+    """Remove the pointer's prints, so that the next run looks at every day; keep where it stands.
+
+    Without a pointer there is nothing to do.
+    """
+    found = read(folder)
+    if found is not None:
+        write(folder, replace(found, look=Look("", "", ""), prints={}))
 
 
 def is_settled(state: Path, name: str, look: Look) -> bool:

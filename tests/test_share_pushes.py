@@ -186,16 +186,15 @@ def test_a_busy_service_is_tried_again(world: World, receiver: Receiver) -> None
         assert {one["fields"]["attempt"] for one in receiver.taken} == {1}
 
 
-def test_a_service_that_stays_busy_gets_it_later(world: World, receiver: Receiver) -> None:
+def test_a_service_that_stays_busy_gets_it_later(splunk: World, receiver: Receiver) -> None:
     receiver.script = ["busy"] * 3
-    outcome = world.step()
+    outcome = splunk.step()
     assert (outcome.status, outcome.reason_code) == ("failed", "destination_unreachable")
-    assert noted(world)[0][0] == "waiting" and receiver.taken == []
-    assert world.actions() == []
-    assert world.carry_out().status == "committed"
-    assert taken(world, receiver) == owed(world)
-    if world.share["format"] == "hec":
-        assert {one["fields"]["attempt"] for one in receiver.taken} == {1}
+    assert noted(splunk)[0][0] == "waiting" and receiver.taken == []
+    assert splunk.actions() == []
+    assert splunk.carry_out().status == "committed"
+    assert taken(splunk, receiver) == owed(splunk)
+    assert {one["fields"]["attempt"] for one in receiver.taken} == {1}
 
 
 def test_an_answer_that_was_lost_makes_marked_doubles_at_most(
@@ -289,19 +288,19 @@ def test_heap_is_asked_by_halves_for_what_it_refuses(receiver: Receiver, tmp_pat
     assert ("dead", "refused_by_service", 1) in noted(world)
 
 
-def test_nobody_there(world: World) -> None:
-    world.share["destination"]["url"] = "http://127.0.0.1:9"
-    outcome = world.step()
+def test_nobody_there(splunk: World) -> None:
+    splunk.share["destination"]["url"] = "http://127.0.0.1:9"
+    outcome = splunk.step()
     assert (outcome.status, outcome.reason_code) == ("failed", "destination_unreachable")
-    assert world.actions() == []
+    assert splunk.actions() == []
 
 
-def test_a_token_that_is_refused(world: World, receiver: Receiver) -> None:
+def test_a_token_that_is_refused(splunk: World, receiver: Receiver) -> None:
     receiver.script = ["403"]
-    outcome = world.step()
+    outcome = splunk.step()
     assert (outcome.status, outcome.reason_code) == ("failed", "destination_denied")
-    assert world.carry_out().status == "committed"
-    assert taken(world, receiver) == owed(world)
+    assert splunk.carry_out().status == "committed"
+    assert taken(splunk, receiver) == owed(splunk)
 
 
 def test_a_token_without_acknowledgement_is_told_before_anything_leaves(
@@ -480,17 +479,17 @@ def test_an_event_that_is_gone_before_it_went_is_dead(splunk: World, receiver: R
 # what is held back, refused
 
 
-def test_a_secret_stops_all_of_it(world: World, receiver: Receiver) -> None:
-    world.share["tables"][0] |= {"profile": None, "columns": ["user_id", "summary"]}
+def test_a_secret_stops_all_of_it(splunk: World, receiver: Receiver) -> None:
+    splunk.share["tables"][0] |= {"profile": None, "columns": ["user_id", "summary"]}
     secret = "ghp_" + "a1" * 15
-    outcome = world.step(*some(world.share["format"], 1, 50, f"said {secret}"))
+    outcome = splunk.step(*some(splunk.share["format"], 1, 50, f"said {secret}"))
     assert (outcome.status, outcome.reason_code) == ("quarantined", "secret_found")
-    assert receiver.taken == [] and noted(world) == []
-    assert secret not in json.dumps(world.receipts())
+    assert receiver.taken == [] and noted(splunk) == []
+    assert secret not in json.dumps(splunk.receipts())
 
 
 def test_nobody_elses_events_and_no_other_environment(
-    world: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+    splunk: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dataclasses import replace  # noqa: PLC0415
 
@@ -508,9 +507,9 @@ def test_nobody_elses_events_and_no_other_environment(
         return replace(compiled, slices=(replace(only, query=wrong),))
 
     monkeypatch.setattr(exporting, "compile_share", lying)
-    world.add(*(event(f"{name}_b", NEW, "ws_b") for name in ("api", "session")))
-    assert world.step().status == "quarantined"
-    codes = {reason["code"] for reason in world.receipts()[0]["reasons"]}
+    splunk.add(*(event(f"{name}_b", NEW, "ws_b") for name in ("api", "session")))
+    assert splunk.step().status == "quarantined"
+    codes = {reason["code"] for reason in splunk.receipts()[0]["reasons"]}
     assert codes == {"rows_differ", "foreign_workspace", "foreign_environment"}
     assert receiver.taken == []
 
@@ -596,3 +595,77 @@ def test_environments_need_secrets_of_their_own(splunk: World) -> None:
 def test_the_ledger_is_made_where_it_is_missing(splunk: World) -> None:
     splunk.rows("drop table raw.share_deliveries")
     assert splunk.step().status == "committed"
+
+
+# jobs
+
+
+def job(name: str, world: World, monkeypatch: pytest.MonkeyPatch, **config: Any) -> Any:
+    import dagster as dg  # noqa: PLC0415
+    from shares import CONTRACT  # noqa: PLC0415
+
+    from dagster_project.defs import shares as defs  # noqa: PLC0415
+    from dagster_project.warehouse import Warehouse  # noqa: PLC0415
+
+    monkeypatch.setattr(defs.dbt_runner, "read_manifest", lambda at, environment: {})
+    monkeypatch.setattr(defs, "read_contract", lambda manifest, environment: CONTRACT)
+    at = Warehouse(
+        world.folder / "home", world.folder / "landing", named_shares_file=world.places.file
+    )
+    found: dg.JobDefinition = getattr(defs, name)
+    return found.execute_in_process(
+        run_config={"ops": {found.nodes[0].name: {"config": config}}},
+        resources={"warehouse": dg.ResourceDefinition.hardcoded_resource(at)},
+        raise_on_error=False,
+    )
+
+
+def test_a_job_replays_dead_letters_and_another_sends_days_again(
+    splunk: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the clock of a job is the real one
+    splunk.share["retention"] = 100_000
+    splunk.step(event("api_bad_1", NEW))
+    splunk.write_file()
+    assert noted(splunk)[-1] == ("dead", "refused_by_service", 1)
+    monkeypatch.setattr(Receiver, "collect", accepting(Receiver.collect))
+    assert job("replay_dead_letters", splunk, monkeypatch, share="acme_things").success
+    assert set(taken(splunk, receiver)) == set(owed(splunk))
+    assert noted(splunk) == [("acknowledged", None, 7)]
+    days = {"first_day": str(NEW), "last_day": str(NEW)}
+    before = taken(splunk, receiver)
+    assert job("backfill_share", splunk, monkeypatch, share="acme_things", **days).success
+    assert taken(splunk, receiver) - before == owed(splunk)
+    seen = Counter((one["fields"]["event_id"], one["fields"]["attempt"]) for one in receiver.taken)
+    assert max(seen.values()) == 1
+    for wrong in ({"share": "nobody", **days}, {"share": "acme_things", **days, "last_day": "x"}):
+        assert not job("backfill_share", splunk, monkeypatch, **wrong).success
+
+
+def accepting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """A collector that has learnt what it refused."""
+
+    def collect(receiver: Receiver, headers: dict[str, str], body: bytes) -> Any:
+        import gzip  # noqa: PLC0415
+
+        text = gzip.decompress(body).decode()
+        known = gzip.compress(text.replace("bad", "b@d").encode())
+        answer = original(receiver, headers, known)
+        for one in receiver.taken:
+            one["fields"]["event_id"] = one["fields"]["event_id"].replace("b@d", "bad")
+        return answer
+
+    return collect
+
+
+def test_only_what_is_pushed_has_dead_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    world.share["retention"] = 100_000
+    world.step(*some_days())
+    before = world.files()
+    assert not job("replay_dead_letters", world, monkeypatch, share="acme_things").success
+    days = {"first_day": str(DAY), "last_day": str(DAY)}
+    assert job("backfill_share", world, monkeypatch, share="acme_things", **days).success
+    assert world.files() == before

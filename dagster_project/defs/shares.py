@@ -1,21 +1,24 @@
 """shares/<name>: what was published leaves, to one consumer each, as shares.yml says.
 
-Belongs here: one asset a share, their job and its time. Does not belong here: what a share may
+Belongs here: one asset a share, their jobs and times. Does not belong here: what a share may
 hold and how it leaves (sharing/), whether one waits (dagster_project/shares.py).
 
 The status of a consumer in the file is what pauses, resumes and revokes; the job `share` carries
-it out, and lets expire what passed its retention boundary since the day before.
+it out, and lets expire what passed its retention boundary since the day before. What the file
+can't say is asked for by two jobs of their own: `replay_dead_letters` and `backfill_share`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 
 import dagster as dg
+from pydantic import Field
 
 from dagster_project import dbt_runner, shares
 from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
 from dagster_project.progress import sayer
-from dagster_project.warehouse import Warehouse
+from dagster_project.warehouse import ConfigurationError, Warehouse
 from sharing import Outcome, Share, carry_out
 from sharing.contract import Table, read_contract
 from sharing.definitions import Consumer
@@ -87,6 +90,88 @@ share_job = dg.define_asset_job(
 )
 
 
+class Replay(dg.Config):
+    """Which dead letters go again."""
+
+    share: str = Field(description="Its name in shares.yml.")
+    reasons: list[str] = Field(
+        default=[], description="Reasons such as too_long, see raw.share_deliveries; [] for all."
+    )
+
+
+class Backfill(dg.Config):
+    """Which days go again."""
+
+    share: str = Field(description="Its name in shares.yml.")
+    first_day: str = Field(description="The first UTC day, such as 2025-01-01.")
+    last_day: str = Field(description="The last UTC day.")
+
+
+def carry_again(
+    context: dg.OpExecutionContext, at: Warehouse, name: str, ask: Callable[[Share], int]
+) -> None:
+    """Ask for something to go again, and bring the share in step. Raises dg.Failure."""
+    say = sayer(context.log)
+    try:
+        file = shares.read(at)
+        share = shares.named(file, name)
+        with retried_when_busy():
+            say(f"{name}: {ask(share):,} events go again")
+    except ConfigurationError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    contract = read_contract(dbt_runner.read_manifest(at, share.environment), share.environment)
+    outcome = bring_in_step(at, share, file.consumer_of(share), contract, context.run_id)
+    if outcome is None:
+        return
+    if outcome.is_failure:
+        raise dg.Failure(f"{name}: {sentence(outcome)}", allow_retries=False)
+    say(sentence(outcome))
+
+
+@dg.op(pool=WRITER_POOL)
+def replay_letters(
+    context: dg.OpExecutionContext, config: Replay, warehouse: dg.ResourceParam[Warehouse]
+) -> None:
+    """Let dead letters go again, and share."""
+    carry_again(
+        context,
+        warehouse,
+        config.share,
+        lambda share: shares.replay(warehouse, share, config.reasons),
+    )
+
+
+@dg.op(pool=WRITER_POOL)
+def backfill_days(
+    context: dg.OpExecutionContext, config: Backfill, warehouse: dg.ResourceParam[Warehouse]
+) -> None:
+    """Let days go again, and share."""
+    try:
+        first, last = date.fromisoformat(config.first_day), date.fromisoformat(config.last_day)
+    except ValueError:
+        raise dg.Failure(
+            "first_day and last_day have to be days such as 2025-01-01", allow_retries=False
+        ) from None
+    carry_again(
+        context,
+        warehouse,
+        config.share,
+        lambda share: shares.backfill(warehouse, share, first, last),
+    )
+
+
+@dg.job(description="Dead letters of a pushed share go again, as its file says now.")
+def replay_dead_letters() -> None:
+    """Config: see Replay."""
+    replay_letters()
+
+
+@dg.job(description="Days of a share go again: pushed ones marked, files and streams if missing.")
+def backfill_share() -> None:
+    """Config: see Backfill."""
+    backfill_days()
+
+
 @dg.schedule(
     job=share_job,
     cron_schedule="27 * * * *",
@@ -117,6 +202,6 @@ def sharing() -> dg.Definitions:
             shared(share, file.consumer_of(share), contracts[share.environment])
             for share in file.shares
         ],
-        jobs=[share_job],
+        jobs=[share_job, replay_dead_letters, backfill_share],
         schedules=[shares_in_step],
     )

@@ -280,6 +280,15 @@ def test_a_refused_event_in_the_middle_is_kept_aside(
     assert splunk.carry_out().status == "unchanged"
 
 
+def test_what_stood_beside_a_refused_event_goes_later_when_it_can_not_go_now(
+    splunk: World, receiver: Receiver
+) -> None:
+    receiver.script = ["busy"] * 3
+    assert splunk.step(event("api_bad_3", NEW), event("api_z", NEW)).status == "failed"
+    assert splunk.carry_out().status == "committed"
+    assert set(taken(splunk, receiver)) == set(owed(splunk)) - {"api_bad_3"}
+
+
 def test_heap_is_asked_by_halves_for_what_it_refuses(receiver: Receiver, tmp_path: Path) -> None:
     world = pushing_to(receiver, "heap", tmp_path)
     world.add(*some("heap", 9), event("session_bad", NEW)).publish()
@@ -400,7 +409,7 @@ def test_what_google_would_drop_is_kept_aside(receiver: Receiver, tmp_path: Path
     edge = NOW - timedelta(hours=72)
     world.add(
         event("session_new", NEW),
-        event(f"session_old@{edge.hour - 3}", edge.date()),
+        event(f"session_old@{edge.hour - 1}", edge.date()),
         event(f"session_edge@{edge.hour}", edge.date()),
         event("session_long", NEW, note="x" * 101),
         event("session_fits", NEW, note="x" * 100),

@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
-from shares import CONTRACT, DAY, HASH_KEY, ROOT, World, event, some_days
+from shares import CONTRACT, DAY, HASH_KEY, ROOT, SHARE, World, event, some_days
 from test_shares import Killed, dying
 from test_shares_on_s3 import BUCKET, PREFIX, bucket, made, server  # noqa: F401 - fixtures
 
 from sharing import audit, gates, ocsf, pointer, receipts, streams, versions
-from sharing.compiler import STREAM
+from sharing.compiler import STREAM, Compiled, compile_share
+from sharing.definitions import Consumer, Share
+from sharing.plans import Plan, Workspace
 from sharing.stores import Store
 
 TABLE: dict[str, Any] = {"model": "fct_events", "profile": "stream"}
@@ -389,14 +391,36 @@ def test_days_that_passed_the_boundary_go_and_do_not_come_again(world: World) ->
     assert world.carry_out().status == "committed"
     assert set(ids(world)) == {"api_2@10"}
     assert not [path for path in parts(world) if "2026-03-01" in path]
+    [told] = world.receipts()[-1]["tables"]
+    assert len(told["removed"]) == 4
     assert world.step(event("api_late")).row_count == 0
 
 
-def test_a_stream_of_several_workspaces_keeps_the_shortest_boundary(world: World) -> None:
-    world.consumer["workspace_ids"] = ["ws_a", "ws_b"]
-    world.step()
-    assert set(world.receipts()[0]["oldest_days"].values()) == {"2024-03-10"}
-    assert len(world.lines()) == 5 + 12
+def test_a_stream_of_several_workspaces_keeps_the_shortest_boundary() -> None:
+    share = {
+        **SHARE,
+        "format": "ndjson",
+        "capability": "stream",
+        "tables": [TABLE],
+        "destination": {"kind": "folder", "url": "file:///srv/x"},
+    }
+    plans = {
+        (name, "production"): Plan(days, frozenset({"stream"}))
+        for name, days in (("long", 730), ("short", 90), ("endless", None))
+    }
+    compiled = compile_share(
+        Share.model_validate(share),
+        Consumer(workspace_ids=["ws_a", "ws_b", "ws_c"], contact="c"),
+        contract=CONTRACT,
+        plans=plans,
+        workspaces={
+            name: Workspace(name, plan)
+            for name, plan in (("ws_a", "long"), ("ws_b", "short"), ("ws_c", "endless"))
+        },
+        today=DAY,
+    )
+    assert isinstance(compiled, Compiled)
+    assert set(compiled.oldest_days.values()) == {DAY - timedelta(days=90)}
 
 
 def test_revoking_deletes_the_stream_and_its_manifests(world: World) -> None:

@@ -206,26 +206,6 @@ RECEIPTS = {
         ("receipt_sha256", "VARCHAR"),
         ("body", "VARCHAR"),
     ),
-    # One row an event that was pushed to a service: which request it was in, and what became of it.
-    # Holds ids alone: who sends it again reads it again.
-    "share_deliveries": (
-        ("share", "VARCHAR"),
-        ("workspace_id", "VARCHAR"),
-        ("source_table", "VARCHAR"),
-        ("event_id", "VARCHAR"),
-        ("occurred_at", "TIMESTAMP"),
-        ("status", "VARCHAR"),
-        ("reason_code", "VARCHAR"),
-        ("attempt", "INTEGER"),
-        ("batch", "BIGINT"),
-        ("sequence", "BIGINT"),
-        ("channel", "VARCHAR"),
-        ("acknowledgement_id", "BIGINT"),
-        ("run_id", "VARCHAR"),
-        ("sent_at", "TIMESTAMP"),
-        ("settled_at", "TIMESTAMP"),
-        ("receipt_id", "VARCHAR"),
-    ),
 }
 
 # What pseudonyms are made with, so that nobody can try out e-mail addresses: a key of the

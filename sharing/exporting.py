@@ -284,7 +284,7 @@ class _Attempt:
             pushed.status,
             pushed.reasons,
             batch=f"{min(seen, self.subject.upto)}-{self.subject.upto}",
-            committed_at=telling.moment(self.clock()),
+            committed_at=telling.moment(self.clock()) if pushed.has_left else None,
             **telling.scope_of(compiled),
             **pushed.told,
         )

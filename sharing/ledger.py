@@ -1,7 +1,8 @@
 """The ledger of pushed events: which request each was in, and what became of it.
 
-Belongs here: raw.share_deliveries. Does not belong here: requests (services.py), the order of steps
-(pushing.py). It holds ids and no content: what is sent again is read again.
+Belongs here: raw.share_deliveries, which the first push creates. Does not belong here: requests
+(services.py), the order of steps (pushing.py). It holds ids and no content: what is sent again is
+read again.
 
     sending        a request is under way; found so later, its process died: unknown
     sent           the service took it; with an acknowledgement_id it still has to say it is stored
@@ -19,10 +20,28 @@ from typing import Any
 
 import duckdb
 
-from landing.schema import RECEIPTS, column_list
+from landing.schema import column_list
 from sharing.compiler import EVENT_KEY
 
 TABLE = "raw.share_deliveries"
+COLUMNS = (
+    ("share", "VARCHAR"),
+    ("workspace_id", "VARCHAR"),
+    ("source_table", "VARCHAR"),
+    ("event_id", "VARCHAR"),
+    ("occurred_at", "TIMESTAMP"),
+    ("status", "VARCHAR"),
+    ("reason_code", "VARCHAR"),
+    ("attempt", "INTEGER"),
+    ("batch", "BIGINT"),
+    ("sequence", "BIGINT"),
+    ("channel", "VARCHAR"),
+    ("acknowledgement_id", "BIGINT"),
+    ("run_id", "VARCHAR"),
+    ("sent_at", "TIMESTAMP"),
+    ("settled_at", "TIMESTAMP"),
+    ("receipt_id", "VARCHAR"),
+)
 KEY = ", ".join(EVENT_KEY)
 AGAIN = ("unknown", "waiting")
 # Rows of requests and reasons that a receipt tells; their sums are always there.
@@ -69,8 +88,7 @@ class Pending:
 def begin(connection: duckdb.DuckDBPyConnection, share: str) -> None:
     """Make the table if it is missing; requests whose process died are unknown."""
     connection.execute("create schema if not exists raw")
-    columns = column_list(RECEIPTS["share_deliveries"])
-    connection.execute(f"create table if not exists {TABLE} ({columns})")
+    connection.execute(f"create table if not exists {TABLE} ({column_list(COLUMNS)})")
     connection.execute(
         f"update {TABLE} set status = 'unknown', reason_code = 'process_died'"
         " where share = ? and status = 'sending'",

@@ -58,6 +58,11 @@ class Pushed:
     seen_upto: int
 
     @property
+    def has_left(self) -> bool:
+        """Whether the batch is done, or part of it may have arrived."""
+        return self.status == "committed" or bool(self.told["row_count"])
+
+    @property
     def message(self) -> str:
         """What somebody has to know."""
         said = [reason.message for reason in self.reasons]

@@ -93,7 +93,7 @@ class Receiver:
             at += text[at : at + 1].isspace()
             events.append(event)
         for number, event in enumerate(events):
-            if "bad" in event["fields"]["event_id"]:
+            if "_bad" in event["fields"]["event_id"]:
                 # those before it are in
                 self.taken += events[:number]
                 named = {} if "worse" in event["fields"]["event_id"] else {
@@ -123,7 +123,7 @@ class Receiver:
 
     def track(self, body: dict[str, Any]) -> tuple[int, Any] | None:
         assert body["app_id"] == TOKEN and len(body["events"]) <= 1000
-        if any("bad" in event["idempotency_key"] for event in body["events"]):
+        if any("_bad" in event["idempotency_key"] for event in body["events"]):
             return 400, {"error": "invalid"}
         known = {event["idempotency_key"] for event in self.taken}
         return self.finish(

@@ -96,7 +96,7 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
 
 
 def share_of(form: str, folder: Path, receiver: Receiver) -> World:
-    world = World(folder)
+    world = World(folder).stay_open()
     capability = {"parquet": "warehouse_share", "delta": "warehouse_share", "hec": "push"}
     model = "fct_things" if form in ("parquet", "delta") else "fct_events"
     note = "note" if model == "fct_things" else "summary"

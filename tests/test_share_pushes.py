@@ -49,7 +49,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def pushing_to(receiver: Receiver, form: str, folder: Path) -> World:
-    world = World(folder)
+    world = World(folder).stay_open()
     world.share |= {
         "format": form,
         "capability": "push",
@@ -614,6 +614,9 @@ def job(name: str, world: World, monkeypatch: pytest.MonkeyPatch, **config: Any)
     from dagster_project.defs import shares as defs  # noqa: PLC0415
     from dagster_project.warehouse import Warehouse  # noqa: PLC0415
 
+    if world.kept:
+        # a job opens the file with settings of its own
+        world.kept.close()
     monkeypatch.setattr(defs.dbt_runner, "read_manifest", lambda at, environment: {})
     monkeypatch.setattr(defs, "read_contract", lambda manifest, environment: CONTRACT)
     at = Warehouse(

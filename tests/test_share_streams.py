@@ -36,7 +36,7 @@ def hash_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stream_of(folder: Path, form: str = "ndjson") -> World:
-    world = World(folder)
+    world = World(folder).stay_open()
     world.share |= {
         "format": form,
         "capability": "stream",

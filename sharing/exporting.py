@@ -27,7 +27,6 @@ from sharing import (
     gates,
     ledger,
     pointer,
-    pushing,
     receipts,
     streams,
     telling,
@@ -270,6 +269,9 @@ class _Attempt:
 
     def push(self, compiled: Compiled) -> Outcome:
         """Send what a service has not got, and tell what became of it; see pushing.py."""
+        # its HTTP client takes 0.2 s to import, which idle runs need not spend
+        from sharing import pushing  # noqa: PLC0415
+
         self.reader.bind(compiled.oldest_days)
         found = gates.Findings()
         pushed = pushing.push(self.subject, compiled, self.reader, self.books, self.clock, found)

@@ -29,7 +29,8 @@ class Inputs:
 
     `warehouse` tells one build file from another, `batch` is the newest landing batch, `code` the
     fingerprint of the dbt project and seeds, `logic` that of the part which decides rows, `seals`
-    how many seals and corrections of months there are.
+    how many seals and corrections of months there are, `generation` how often raw was rewritten
+    (erasures.py, purges.py).
     """
 
     warehouse: str
@@ -37,11 +38,14 @@ class Inputs:
     code: str
     logic: str
     seals: int = 0
+    generation: int = 0
 
     @property
     def digest(self) -> str:
         """12 hex digits that name these inputs in the name of a published file."""
         text = f"{self.warehouse} {self.batch} {self.code} {self.seals}"
+        # a warehouse that was never rewritten keeps the names it had before there were generations
+        text += f" {self.generation}" if self.generation else ""
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -136,6 +140,14 @@ def create_bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
             checked_at timestamp not null,
             primary key (environment, gate)
         );
+        create table if not exists orchestration.rewrites (
+            generation bigint primary key,
+            reason varchar not null,
+            rewritten_at timestamp not null,
+            is_due boolean not null,
+            production_version bigint not null,
+            sandbox_version bigint not null
+        );
         """
     )
     connection.execute(
@@ -148,15 +160,16 @@ def create_bookkeeping(connection: duckdb.DuckDBPyConnection) -> None:
 def read_inputs(connection: duckdb.DuckDBPyConnection) -> Inputs:
     """Inputs as they are now: what has landed and the code on disk."""
     create_bookkeeping(connection)
-    warehouse, batch, seals = connection.execute(
+    warehouse, batch, seals, generation = connection.execute(
         """
         select
             (select warehouse_id from orchestration.warehouse),
             (select coalesce(max(_batch), 0) from raw.landed_files),
-            (select count(*) from raw.mau_seals) + (select count(*) from raw.mau_corrections)
+            (select count(*) from raw.mau_seals) + (select count(*) from raw.mau_corrections),
+            (select coalesce(max(generation), 0) from orchestration.rewrites)
         """
     ).fetchall()[0]
-    return Inputs(warehouse, batch, *fingerprints(), seals)
+    return Inputs(warehouse, batch, *fingerprints(), seals, generation)
 
 
 def read_build(connection: duckdb.DuckDBPyConnection, environment: str) -> Build | None:

@@ -83,9 +83,13 @@ class Published:
         ]
 
 
-def definitions_of(daily: Sequence[DailyMart]) -> str:
-    """A fingerprint of days, keys and logs; they stand in .yml files, which are no logic."""
-    return hashlib.sha256(json.dumps([asdict(mart) for mart in daily]).encode()).hexdigest()
+def definitions_of(daily: Sequence[DailyMart], generation: int = 0) -> str:
+    """A fingerprint of days, keys and logs; they stand in .yml files, which are no logic.
+
+    `generation`: how often raw was rewritten, after which no part is what it was.
+    """
+    text = json.dumps([asdict(mart) for mart in daily]) + (str(generation) if generation else "")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def must_renew_everything(before: Published | None, inputs: Inputs, definitions: str) -> bool:
@@ -198,7 +202,8 @@ class Candidate:
                 logic varchar not null,
                 warehouse_id varchar not null,
                 definitions varchar not null,
-                published_at timestamp not null
+                published_at timestamp not null,
+                generation bigint not null
             );
             create table {self.catalog}.published.parts (
                 mart varchar not null,
@@ -217,7 +222,7 @@ class Candidate:
         self.connection.execute(BATCHES_BEHIND)
         self.connection.execute(f'use "{build}"')
         self.connection.execute(
-            f"insert into {self.catalog}.published.version values (?, ?, ?, ?, ?, ?, ?)",
+            f"insert into {self.catalog}.published.version values (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 version.number,
                 version.batch,
@@ -226,6 +231,7 @@ class Candidate:
                 inputs.warehouse,
                 definitions,
                 now.replace(tzinfo=None),
+                inputs.generation,
             ],
         )
 

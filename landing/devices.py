@@ -11,6 +11,9 @@ import re
 from ua_parser import parse
 
 UNKNOWN = "Unknown"
+CLASSES = frozenset(
+    ("Desktop", "Phone", "Tablet", "TV", "Console", "Watch", "Robot", "Other", UNKNOWN)
+)
 
 # command-line clients, HTTP libraries, monitors, attack tools; crawlers are "Spider" to ua-parser
 _ROBOT = re.compile(
@@ -79,9 +82,15 @@ _DESKTOP_SYSTEMS = {
 }
 
 
+# what an erasure leaves of a user agent: this and its class
+GENERALISED = "(erased) "
+
+
 @functools.lru_cache(maxsize=65_536)
 def device_class(user_agent: str) -> str:
     """One of Desktop Phone Tablet TV Console Watch Robot Other Unknown."""
+    if user_agent.startswith(GENERALISED) and user_agent[len(GENERALISED) :] in CLASSES:
+        return user_agent[len(GENERALISED) :]
     text = user_agent[:2000]
     parsed = parse(text).with_defaults()
     family, system, device = (

@@ -5,6 +5,7 @@ Belongs here: the order of the steps and what happens when one fails. Does not: 
 """
 
 import errno
+import functools
 import hashlib
 import itertools
 import logging
@@ -22,6 +23,7 @@ import orjson
 from landing import reasons
 from landing.contract import MAX_LINE_BYTES, TABLES, event_types
 from landing.discover import Found, days_named, discover
+from landing.erasing import NO_DETAILS, Erased, read_erased, set_aside
 from landing.examine import (
     EPOCH,
     MICROSECOND,
@@ -105,8 +107,10 @@ def land(
     ledger.load()
     report = LandingReport()
     with tempfile.TemporaryDirectory(prefix="rollcall-landing-") as work:
-        run = _Run(connection, ledger, Path(work), load_rules())
-        for found in discover(folder):
+        erased = read_erased(connection)
+        run = _Run(connection, ledger, Path(work), load_rules(), erased)
+        for listed in discover(folder):
+            found = listed._replace(path=erased.scrub(listed.path)) if erased else listed
             if ledger.is_settled(found):
                 continue
             result = run.land_file(found)
@@ -125,6 +129,7 @@ class _Run:
     ledger: Ledger
     work: Path
     rules: SecretRules
+    erased: Erased
 
     def land_file(self, found: Found) -> FileResult | None:
         """One file in its own transaction; None if it has to wait for the next run."""
@@ -343,7 +348,8 @@ class _FileReader:
             self.examiner.latest_us,
             self.run.rules.prefilter,
         )
-        left = self.rows.stage(query, first_line)
+        aside = functools.partial(set_aside, self.connection, self.table, self.run.erased)
+        left = self.rows.stage(query, first_line, aside if self.run.erased else None)
         # to compile the pattern takes as long (10 ms) as to search some hundred lines without it
         rest = self.rows.left_over(
             "false" if left < PREFILTERED_FROM_LINES else self._is_clean("payload")
@@ -384,19 +390,22 @@ class _FileReader:
                     found.clear()
                 if verdict.drift:
                     self.rows.note_drift(line, verdict.drift)
-                file.write(self._staged_row(line, verdict))
+                file.write(self._staged_row(line, verdict, text))
                 file.write(b"\n")
         if any_accepted:
             self.rows.insert_examined(path)
         path.unlink()
         self.rows.insert_rejected(rejected)
 
-    def _staged_row(self, line: int, accepted: Accepted) -> bytes:
+    def _staged_row(self, line: int, accepted: Accepted, text: str) -> bytes:
         values = accepted.values
         if self.table.family == "audit" and "id" not in values:
             values["id"] = self._derived_id(accepted)
-        values["payload"] = accepted.payload
-        values["extras"] = accepted.extras
+        payload, extras = accepted.payload, accepted.extras
+        if self.run.erased and self.run.erased.take_out(self.table.name, values, text):
+            payload, extras = NO_DETAILS, None
+        values["payload"] = payload
+        values["extras"] = extras
         values["_line"] = line
         return orjson.dumps(values)
 
@@ -416,6 +425,8 @@ class _FileReader:
             self.rows.note_rejected(*place)
         kept = self.run.rules.redact_line(text[:KEPT_OF_LONG_LINE], self.redactions)
         kept = kept[:KEPT_OF_REJECTED].replace("\0", "\\u0000")
+        if self.run.erased and self.run.erased.is_named_in(kept):
+            kept = ""
         at_fault = verdict.field
         if at_fault is not None:
             at_fault = self.run.rules.redact_value(at_fault, self.redactions)[:200]

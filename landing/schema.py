@@ -144,6 +144,33 @@ BOOKKEEPING = {
         ("device_class", "VARCHAR"),
         ("_batch", "BIGINT"),
     ),
+    # What was erased, as far as it has to be known again when it lands again: see erasing.py. The
+    # length, in characters, spares hashing whatever is of another one.
+    "erased_identifiers": (
+        ("tombstone", "VARCHAR primary key"),
+        ("key_id", "VARCHAR"),
+        ("length", "BIGINT"),
+    ),
+    # newest first is the one that is used; older ones stay, for what was erased under them
+    "tombstone_keys": (
+        ("key_id", "VARCHAR"),
+        ("key", "VARCHAR"),
+        ("key_number", "BIGINT"),
+    ),
+    # One row a request that was carried out. published_at: when no version with the identifier was
+    # left.
+    "erasure_proofs": (
+        ("tombstone", "VARCHAR"),
+        ("key_id", "VARCHAR"),
+        ("requested_at", "TIMESTAMP"),
+        ("erased_at", "TIMESTAMP"),
+        ("run_id", "VARCHAR"),
+        ("identifier_count", "BIGINT"),
+        ("row_count", "BIGINT"),
+        ("files_deleted", "BIGINT"),
+        ("files_left", "BIGINT"),
+        ("published_at", "TIMESTAMP"),
+    ),
 }
 
 # What cannot be computed again, kept beside the records: a sealed month says what was known when it

@@ -7,7 +7,7 @@ or the files in which they landed. Belongs here: SQL on schema `raw`. Does not: 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -61,13 +61,17 @@ class FileRows:
     _bad_lines: Counter[tuple[str | None, date | None]] = field(default_factory=Counter, init=False)
     """Lines of events by environment and received day."""
 
-    def stage(self, query: str, first_line: int) -> int:
+    def stage(
+        self, query: str, first_line: int, set_aside: Callable[[], None] | None = None
+    ) -> int:
         """Begin a slice with the lines of a query of `stage_sql`; those taken count as read.
 
-        Returns the number of the others, which stay in temporary table `staged` with `is_ok`
-        false, see `left_over`.
+        `set_aside` may mark staged lines as not taken before they are counted. Returns the number
+        of the others, which stay in temporary table `staged` with `is_ok` false, see `left_over`.
         """
         self.connection.execute(f"create or replace temp table staged as {query}")
+        if set_aside:
+            set_aside()
         taken, left, first_row = self.connection.execute(
             "select count(*) filter (is_ok), count(*) filter (not is_ok), min(rowid) from staged"
         ).fetchall()[0]

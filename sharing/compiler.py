@@ -107,10 +107,12 @@ def compile_share(  # noqa: PLR0913 - what a share is a function of, by name
     workspaces: Mapping[str, Workspace],
     today: date,
     key_fingerprint: str = "",
+    generation: int = 0,
 ) -> Compiled | list[Refusal]:
     """One SELECT a table, or all reasons against it.
 
-    `workspaces`: those of the snapshot, `today`: the UTC day of reading.
+    `workspaces`: those of the snapshot, `today`: the UTC day of reading. `generation`: that of the
+    snapshot; a share of a newer one is another share, of which no older file may stay.
     """
     refusals = [
         *_standing(consumer),
@@ -134,16 +136,18 @@ def compile_share(  # noqa: PLR0913 - what a share is a function of, by name
     if share.format in STREAMED + PUSHED:
         # a part of a stream holds events of several workspaces and goes as a whole
         oldest = dict.fromkeys(oldest, max(oldest.values()))
-    return Compiled(tuple(slices), oldest, plan_of, _digest(share, slices, key_fingerprint))
+    digest = _digest(share, slices, key_fingerprint, generation)
+    return Compiled(tuple(slices), oldest, plan_of, digest)
 
 
-def _digest(share: Share, slices: Iterable[Slice], key_fingerprint: str) -> str:
-    parts = [
+def _digest(share: Share, slices: Iterable[Slice], key_fingerprint: str, generation: int) -> str:
+    parts: list[object] = [
         FORMAT_VERSION,
         share.format,
         share.environment,
         key_fingerprint,
         [(s.model, s.query, s.day, s.schema_digest) for s in slices],
+        *([generation] if generation else []),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

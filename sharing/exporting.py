@@ -131,6 +131,7 @@ def carry_out(  # noqa: PLR0913 - what an attempt works with, by name
                 workspaces=reader.workspaces(share.environment),
                 today=clock().date(),
                 key_fingerprint=fingerprint(key) if key else "",
+                generation=reader.snapshot.generation,
             )
             if isinstance(compiled, list):
                 return attempt.refuse(compiled)
@@ -245,7 +246,8 @@ class _Attempt:
                 versions.release(store, number)
             raise
         versions.release(store, number)
-        if was_dead or outcome.version == number:
+        is_told = outcome.status != "quarantined"
+        if was_dead or outcome.version == number or (target.is_redefined and is_told):
             self.clean_up(target)
         return outcome
 

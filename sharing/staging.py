@@ -29,12 +29,17 @@ SENT = "sent.parquet"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A published version, by what it says of itself. `batch`: the newest that it holds."""
+    """A published version, by what it says of itself. `batch`: the newest that it holds.
+
+    `generation`: how often the warehouse was rewritten before, so that somebody or something is
+    nowhere in it any more.
+    """
 
     path: Path
     number: int
     batch: int
     warehouse: str
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,12 @@ def read_snapshot(path: Path) -> Snapshot:
     """What a version file says of itself."""
     with _connection() as connection:
         connection.execute(f"attach '{_quoted(path)}' as snapshot (read_only)")
-        [(number, batch, warehouse)] = connection.execute(
-            "select version, batch, warehouse_id from snapshot.published.version"
-        ).fetchall()
-    return Snapshot(path, number, batch, warehouse)
+        found = connection.execute("select * from snapshot.published.version")
+        names = [column[0] for column in found.description or ()]
+        said = dict(zip(names, found.fetchall()[0], strict=True))
+    # versions of before there were generations do not say
+    generation = said.get("generation", 0)
+    return Snapshot(path, said["version"], said["batch"], said["warehouse_id"], generation)
 
 
 @contextmanager

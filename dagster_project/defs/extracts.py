@@ -6,12 +6,12 @@ read (landing/), what is computed from it (models.py).
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from logging import WARNING
+from logging import INFO, WARNING
 
 import dagster as dg
 
-from dagster_project import builds, catalog, dbt_runner, reporting, worklist
-from dagster_project.defs.resources import WRITER_POOL, retried_when_busy
+from dagster_project import builds, catalog, dbt_runner, erasures, reporting, worklist
+from dagster_project.defs.resources import WRITER_POOL, forget_run, retried_when_busy
 from dagster_project.progress import sayer
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from landing import TABLES, land
@@ -30,6 +30,18 @@ def raw_specs(descriptions: Mapping[str, str]) -> list[dg.AssetSpec]:
         )
         for table in sorted({*TABLES, *BOOKKEEPING, *RECEIPTS, *KEYS})
     ]
+
+
+def carry_out_erasures(context: dg.AssetExecutionContext, at: Warehouse) -> None:
+    """Requests that have landed, before anything is built from what they take out."""
+    done = erasures.carry_out(
+        at,
+        context.run_id,
+        datetime.now(UTC),
+        lambda run_id: forget_run(context.instance, at, run_id),
+    )
+    if done:
+        sayer(context.log, WARNING if done.left else INFO)(done.sentence())
 
 
 @dg.definitions
@@ -57,6 +69,7 @@ def extracts() -> dg.Definitions:
                 warehouse, builds.read_inputs(connection)
             )
         progress.finish()
+        carry_out_erasures(context, warehouse)
         if is_idle:
             sayer(context.log)("nothing new since the last publish")
             return

@@ -18,8 +18,10 @@ from dagster_project import (
     catalog,
     contents,
     dbt_runner,
+    erasures,
     explanations,
     reporting,
+    rewriting,
     snapshots,
 )
 from dagster_project.defs.checks import required_gates
@@ -132,7 +134,7 @@ def complete(  # noqa: PLR0913
     """Write the parts of a version, and into the copy of the marts what it says of itself."""
     folder = at.published_folder(environment)
     before = contents.read_current(folder)
-    definitions = contents.definitions_of(daily)
+    definitions = contents.definitions_of(daily, inputs.generation)
     anew = contents.must_renew_everything(before, inputs, definitions)
     parts: list[Part] = []
     with at.connect(marts=[environment]) as connection:
@@ -150,7 +152,7 @@ def complete(  # noqa: PLR0913
             book.show(mart.name, renewed)
             parts += renewed
         book.list_parts(parts)
-        if before and before.warehouse == inputs.warehouse:
+        if before and not anew:
             last = folder / before.version.file_name
             book.note_batches(inputs, last, before.version.batch)
         else:
@@ -232,6 +234,7 @@ def published(
         with retried_when_busy():
             inputs, reason = read_permission(warehouse, environment)
         if kept := still_right(warehouse, environment, inputs):
+            erasures.note_published(warehouse, datetime.now(UTC))
             sayer(context.log)(f"{kept} has the same inputs: kept")
             return
         if reason:
@@ -241,6 +244,8 @@ def published(
         )
         with warehouse.connect() as connection:
             builds.note_all_is_well(connection, environment)
+        rewriting.delete_versions_before(warehouse, environment)
+        erasures.note_published(warehouse, datetime.now(UTC))
         context.instance.add_run_tags(context.run_id, {PUBLISHED_TAG: report.path.stem})
         yield dg.MaterializeResult(asset_key=asset_spec.key, metadata=describe(report))
 

@@ -4,7 +4,6 @@ Belongs here: jobs, schedules, the sensor of the landing folder, the executor. D
 here: what a step does (the other files of this folder).
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +12,7 @@ import dagster as dg
 
 from dagster_project import worklist
 from dagster_project.defs.publish import PUBLISHED_TAG
+from dagster_project.defs.resources import forget_run
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from landing.schema import KEPT
 
@@ -101,10 +101,7 @@ def forgettable(
 
 
 def forget(instance: dg.DagsterInstance, at: Warehouse, now: datetime) -> list[str]:
-    """Delete what Dagster keeps of runs that ended long ago; returns their ids.
-
-    Its storage empties a run's database, 3 MB for a run of 280 checks, and leaves the file.
-    """
+    """Delete what Dagster keeps of runs that ended long ago; returns their ids."""
     records = instance.get_run_records(dg.RunsFilter(statuses=list(ENDED)))
     runs = [
         (
@@ -116,9 +113,7 @@ def forget(instance: dg.DagsterInstance, at: Warehouse, now: datetime) -> list[s
     ]
     forgotten = forgettable(runs, now)
     for run_id in forgotten:
-        instance.delete_run(run_id)
-        for path in at.files_of_run(run_id):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        forget_run(instance, at, run_id)
     return forgotten
 
 

@@ -31,8 +31,9 @@ def account_for_every_line(
 
     Holds when each ledger row adds up (lines = accepted + duplicates + conflicts + rejected),
     the raw table has as many rows as were accepted less those that other content received earlier
-    displaced (a copy of the same content takes the place of its row and is a duplicate), each
-    rejected line is on record, and the lines of an event file by received day add up to its lines.
+    displaced (a copy of the same content takes the place of its row and is a duplicate) and those
+    that were purged, each rejected line is on record, and the lines of an event file by received
+    day add up to its lines.
     """
     ledger = {
         row[0]: row[1:]
@@ -53,6 +54,9 @@ def account_for_every_line(
     }
     superseded = _counts(connection, "raw.superseded_records", "not is_same_content")
     rejected_on_record = _counts(connection, "raw.rejected_records")
+    purged = _counts(
+        connection, "raw.purged_records", counted="sum(accepted_count + superseded_count)"
+    )
     files_off = dict(
         connection.execute(
             """
@@ -86,11 +90,13 @@ def account_for_every_line(
             "superseded": superseded.get(table, 0),
             "rows": rows,
         }
+        if gone := purged.get(table, 0):
+            numbers["purged"] = gone
         if TABLES[table].family != "entity":
             numbers["files_whose_days_do_not_add_up"] = files_off.get(table, 0)
         is_passed = (
             torn == 0
-            and rows == numbers["accepted"] - numbers["superseded"]
+            and rows == numbers["accepted"] - numbers["superseded"] - gone
             and numbers["rejected_on_record"] == numbers["rejected"]
             and not numbers.get("files_whose_days_do_not_add_up")
         )
@@ -173,10 +179,13 @@ def _not_checked(mart: DailyMart, environment: str) -> str:
 
 
 def _counts(
-    connection: duckdb.DuckDBPyConnection, table: str, condition: str = "true"
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    condition: str = "true",
+    counted: str = "count(*)",
 ) -> dict[str, int]:
-    query = f"select table_name, count(*) from {table} where {condition} group by table_name"
-    return dict(connection.execute(query).fetchall())
+    query = f"select table_name, {counted} from {table} where {condition} group by table_name"
+    return {name: int(count) for name, count in connection.execute(query).fetchall()}
 
 
 def _single(connection: duckdb.DuckDBPyConnection, query: str) -> int:

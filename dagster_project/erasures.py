@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import duckdb
+
 from dagster_project import rewriting
-from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from dagster_project.warehouse import ENVIRONMENTS, NO_DOWNLOADS, Warehouse
 from landing import create_raw_schema
 from landing.erasing import Request, erase, is_word, pending, read_keys
 from landing.erasing import files_naming as landed_files_naming
@@ -124,7 +126,7 @@ def remove_extracts(
     """Delete extracts below ROLLCALL_HOME that name somebody: (deleted, paths left elsewhere).
 
     `named`: paths, relative to the landing folder, whose rows did; others are looked into, which
-    finds files that failed and, where they are not packed, any other mention.
+    finds files that failed, and any other mention in text that is not packed and in Parquet.
     """
     if not at.landing.is_dir():
         return 0, ()
@@ -199,10 +201,17 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def _naming(path: Path, words: Iterable[str]) -> Iterator[str]:
-    """Those of the identifiers that are unlike other words and stand in a file, as bytes."""
+    """Those of the identifiers that are unlike other words and stand in a file, as bytes.
+
+    Of Parquet, which packs its values, in the rows.
+    """
     try:
         content = path.read_bytes()
-    except OSError:
+        if path.suffix == ".parquet":
+            with duckdb.connect(config=dict(NO_DOWNLOADS)) as connection:
+                rows = connection.execute("from read_parquet(?)", [str(path)]).fetchall()
+            content += repr(rows).encode("utf-8", "surrogatepass")
+    except (OSError, duckdb.Error):
         return
     name = path.name
     for word in words:

@@ -116,6 +116,17 @@ def _correct(connection: duckdb.DuckDBPyConnection, now: datetime) -> int:
         select *, -1 as change from (from known except from active)
         """
     )
+    # of a month whose events were purged nobody can tell any more who was active in it
+    connection.execute(
+        """
+        delete from differences where exists (
+            select 1 from raw.purged_records as purged
+            where purged.environment = 'production'
+                and purged.workspace_id = differences.workspace_id
+                and differences.month_start_date <= purged.last_activity_date
+        )
+        """
+    )
     if not _count(connection, "differences"):
         return 0
     connection.execute(

@@ -46,6 +46,21 @@ class NothingPublishedError(Exception):
 
 
 @dataclass(frozen=True)
+class Policy:
+    """What is purged, see purges.py. `by_plan`: whether plans decide; `days`: for everybody."""
+
+    by_plan: bool = False
+    days: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.by_plan or self.days is not None
+
+    def __str__(self) -> str:
+        words = ["plan"] * self.by_plan + ([] if self.days is None else [str(self.days)])
+        return ",".join(words)
+
+
+@dataclass(frozen=True)
 class Warehouse:
     """Addresses of one installation. `home` and `landing` are absolute."""
 
@@ -54,10 +69,12 @@ class Warehouse:
     engine: str = "duckdb"
     lock_seconds: float = 120.0
     named_shares_file: Path | None = None
+    retention: Policy = Policy()
+    alert_url: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Warehouse":
-        """Read the variables ROLLCALL_… of HOME, LANDING, SHARES, ENGINE and LOCK_SECONDS.
+        """Read the variables ROLLCALL_… of HOME, LANDING, SHARES, ENGINE, RETENTION and so on.
 
         Looks at the disk only to see that a named folder is a folder, a named file a file. Raises
         ConfigurationError.
@@ -75,7 +92,15 @@ class Warehouse:
             raise ConfigurationError(
                 f"ROLLCALL_ENGINE is {engine!r}. It has to be one of: {', '.join(ENGINES)}."
             )
-        return cls(home, landing, engine, _lock_seconds(environ), _shares_file(environ))
+        return cls(
+            home,
+            landing,
+            engine,
+            _lock_seconds(environ),
+            _shares_file(environ),
+            _policy(environ.get("ROLLCALL_RETENTION", "")),
+            _alert_url(environ),
+        )
 
     @property
     def build_file(self) -> Path:
@@ -165,6 +190,8 @@ class Warehouse:
             "ROLLCALL_LOCK_SECONDS": f"{self.lock_seconds:g}",
             "DAGSTER_HOME": str(self.dagster_home),
             **({"ROLLCALL_SHARES": str(file)} if (file := self.named_shares_file) else {}),
+            **({"ROLLCALL_RETENTION": str(self.retention)} if self.retention else {}),
+            **({"ROLLCALL_ALERT_URL": self.alert_url} if self.alert_url else {}),
         }
 
     @contextmanager
@@ -445,6 +472,28 @@ def _shares_file(environ: Mapping[str, str]) -> Path | None:
             " ROLLCALL_SHARES to share nothing."
         )
     return file
+
+
+def _policy(text: str) -> Policy:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    days = [int(word) for word in words if word.isdecimal() and int(word) > 0]
+    plans = [word for word in words if word == "plan"]
+    if len(days) + len(plans) != len(words) or len(days) > 1 or len(plans) > 1:
+        raise ConfigurationError(
+            f"ROLLCALL_RETENTION is {text!r}. It has to be `plan`, a number of days, or both:"
+            " `plan,730`; unset it to keep everything."
+        )
+    return Policy(bool(plans), days[0] if days else None)
+
+
+def _alert_url(environ: Mapping[str, str]) -> str:
+    url = environ.get("ROLLCALL_ALERT_URL", "").strip()
+    if url and not re.fullmatch(r"https?://[^\s/]+\S*", url):
+        # not the value: such URLs hold a token
+        raise ConfigurationError(
+            "ROLLCALL_ALERT_URL is no http:// or https:// address. Correct or unset it."
+        )
+    return url
 
 
 def _lock_seconds(environ: Mapping[str, str]) -> float:

@@ -7,11 +7,12 @@ which inputs (builds.py).
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 
-from dagster_project import builds, contents, snapshots
+from dagster_project import builds, contents, purges, snapshots
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse, WarehouseBusyError
 from landing import Reason, discover
 
@@ -46,6 +47,8 @@ def is_idle(at: Warehouse) -> bool:
         return False
     try:
         with at.connect() as connection:
+            if purges.is_due(connection, at.retention, datetime.now(UTC)):
+                return False
             inputs = builds.read_inputs(connection)
             # mending permissions changes neither size nor time: an unreadable file is work to do
             landed = set(

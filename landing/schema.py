@@ -151,6 +151,21 @@ BOOKKEEPING = {
         ("key_id", "VARCHAR"),
         ("length", "BIGINT"),
     ),
+    # Records that passed their retention, as far as the quality of a received day is told by them.
+    "purged_records": (
+        ("table_name", "VARCHAR"),
+        ("environment", "VARCHAR"),
+        ("workspace_id", "VARCHAR"),
+        ("received_date", "DATE"),
+        # the day they counted for: of the last of them
+        ("last_activity_date", "DATE"),
+        ("accepted_count", "BIGINT"),
+        ("late_count", "BIGINT"),
+        ("max_lateness_seconds", "DOUBLE"),
+        ("conflict_count", "BIGINT"),
+        ("superseded_count", "BIGINT"),
+        ("purged_at", "TIMESTAMP"),
+    ),
     # newest first is the one that is used; older ones stay, for what was erased under them
     "tombstone_keys": (
         ("key_id", "VARCHAR"),

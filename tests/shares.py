@@ -157,6 +157,7 @@ class World:
     batch: int = 0
     warehouse: str = "w1"
     kept: duckdb.DuckDBPyConnection | None = None
+    generation: int = 0
 
     def __post_init__(self) -> None:
         self.share.setdefault("destination", {"kind": "folder", "url": f"file://{self.out}"})
@@ -215,7 +216,7 @@ class World:
                 create schema published; create schema {self.environment};
                 create table published.version as
                     select {self.number} as version, {self.batch} as batch,
-                        '{self.warehouse}' as warehouse_id;
+                        '{self.warehouse}' as warehouse_id, {self.generation} as generation;
                 create table published.parts (path varchar);
                 create table {self.environment}.dim_workspaces (
                     workspace_id varchar, plan_id varchar, deleted_at timestamp

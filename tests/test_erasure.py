@@ -6,15 +6,22 @@ of this file, through the job.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import hmac
+import itertools
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from landing import TABLES, lander
 from landing.devices import device_class
 from landing.erasing import add_key, erase, generalised, is_word, pending
+from tests.conftest import run_job
 from tests.landing_cases import Warehouse, audit, entity, event
 
 USER, ALIAS, OTHER = "usr_777", "usr_old_778", "usr_12"
@@ -280,3 +287,97 @@ def test_hostile_ids_are_erased_like_any_other(tmp_path) -> None:
     assert warehouse.rows("select count(distinct user_id) from raw.auth_events") == [(9,)]
     again = warehouse.land_one("auth_events/b.jsonl", [*records, ""])
     assert (again.accepted, again.conflicts, again.duplicates) == (0, 0, 9)
+
+
+# ---- the whole installation
+
+
+def figures(home: Path) -> dict[str, Any]:
+    """Of every published mart: rows, distinct values of text columns, sums of numbers."""
+    found: dict[str, Any] = {}
+    for environment in ("production", "sandbox"):
+        file = home / "published" / environment / "latest.duckdb"
+        with duckdb.connect(str(file.resolve()), read_only=True) as connection:
+            columns = connection.execute(
+                "select table_name, column_name, data_type from duckdb_columns()"
+                " where schema_name = ? order by all",
+                [environment],
+            ).fetchall()
+            for table, rows in itertools.groupby(columns, key=lambda row: row[0]):
+                parts = ["count(*)"]
+                for _, name, kind in rows:
+                    is_number = kind in ("BIGINT", "DOUBLE", "INTEGER")
+                    parts.append(
+                        f'sum("{name}"::decimal(28, 6))'
+                        if is_number
+                        else f'count(distinct "{name}")'
+                    )
+                query = f"select {', '.join(parts)} from {environment}.{table}"
+                found[f"{environment}.{table}"] = connection.execute(query).fetchall()
+    return found
+
+
+def holding(home: Path, words: list[str]) -> list[str]:
+    """Files that hold one of the words: as bytes, or unpacked, as text of a table."""
+    found = []
+    for path in sorted(home.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        if path.suffix == ".parquet":
+            content += repr(duckdb.sql(f"from '{path}'").fetchall()).encode()
+        if path.suffix == ".duckdb":
+            content += text_of_tables(path)
+        found += [f"{path.relative_to(home)}: {word}" for word in words if word.encode() in content]
+    return found
+
+
+def text_of_tables(path: Path) -> bytes:
+    """All rows of a database file that are its own."""
+    with duckdb.connect() as connection:
+        connection.execute(f"attach '{path}' as looked_into (read_only)")
+        tables = connection.execute(
+            "select schema_name, table_name from duckdb_tables()"
+            " where database_name = 'looked_into'"
+        ).fetchall()
+        return b"".join(
+            repr(connection.execute(f'from looked_into."{schema}"."{table}"').fetchall()).encode()
+            for schema, table in tables
+        )
+
+
+def test_a_run_leaves_no_byte_of_a_person_and_no_figure_changed(
+    demo_copy: Path, demo_landing: Path
+) -> None:
+    shutil.copytree(demo_landing, demo_copy / "landing")
+    with duckdb.connect(str(demo_copy / "warehouse.duckdb"), read_only=True) as connection:
+        [(user, sessions)] = connection.execute(
+            """
+            select user_id, list(distinct session_id) from raw.session_events
+            where environment = 'production' and session_id is not null and user_id is not null
+            group by user_id order by count(*) desc, user_id limit 1
+            """
+        ).fetchall()
+    words = [user, *sessions]
+    before = figures(demo_copy)
+    assert len(holding(demo_copy, words)) > 10
+    request = demo_copy / "landing" / "erasures" / "requests.jsonl"
+    request.parent.mkdir(exist_ok=True)
+    request.write_text(json.dumps(entity("erasures", user_id=user)) + "\n")
+
+    done = run_job(demo_copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "erased 1 user" in done.stdout
+    assert holding(demo_copy, words) == []
+    after = figures(demo_copy)
+    # the request is a file of its own; a batch of the log of quality
+    assert {name for name in before if before[name] != after[name]} == set()
+    with duckdb.connect(str(demo_copy / "warehouse.duckdb"), read_only=True) as connection:
+        [proof] = connection.execute(
+            "select identifier_count >= ?, row_count > 0, files_deleted > 0, files_left,"
+            " published_at is not null from raw.erasure_proofs",
+            [len(words)],
+        ).fetchall()
+    assert proof == (True, True, True, 0, True)

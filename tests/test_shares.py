@@ -385,6 +385,29 @@ def test_another_key_means_other_hashes_and_no_old_ones(
     ]
 
 
+def test_of_a_rewritten_warehouse_no_older_file_stays(world: World) -> None:
+    world.carry_out()
+    first = set(world.data_files())
+    world.step(event("theirs", user="usr_1"))
+    replaced = first - {path for path in world.data_files() if "2026-03-01" not in path}
+    assert replaced and replaced <= set(world.data_files()), "what was replaced stays for a week"
+    # erased: the rows are there, under another name
+    world.generation = 1
+    world.step(event("theirs", user="erased_t1_0"))
+    of_the_day = [path for path in world.data_files() if "2026-03-01" in path]
+    assert sorted(path.split("/")[0] for path in of_the_day) == ["fct_hours", "fct_things"]
+    assert world.consumed() == expected(world)
+    # a warehouse rewritten for somebody this consumer never saw: nothing replaced is left either
+    world.step(event("other"))
+    world.generation = 2
+    world.publish()
+    world.carry_out()
+    assert len([path for path in world.data_files() if "2026-03-01" in path]) == 2
+    before = world.files()
+    assert world.carry_out().status == "unchanged"
+    assert world.files() == before
+
+
 def test_the_key_is_written_down_nowhere(world: World) -> None:
     world.step(event("late"))
     for path in world.folder.rglob("*"):

@@ -10,7 +10,15 @@ from logging import INFO, WARNING
 
 import dagster as dg
 
-from dagster_project import builds, catalog, dbt_runner, erasures, reporting, worklist
+from dagster_project import (
+    builds,
+    catalog,
+    dbt_runner,
+    erasures,
+    purges,
+    reporting,
+    worklist,
+)
 from dagster_project.defs.resources import WRITER_POOL, forget_run, retried_when_busy
 from dagster_project.progress import sayer
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
@@ -32,16 +40,18 @@ def raw_specs(descriptions: Mapping[str, str]) -> list[dg.AssetSpec]:
     ]
 
 
-def carry_out_erasures(context: dg.AssetExecutionContext, at: Warehouse) -> None:
-    """Requests that have landed, before anything is built from what they take out."""
-    done = erasures.carry_out(
-        at,
-        context.run_id,
-        datetime.now(UTC),
-        lambda run_id: forget_run(context.instance, at, run_id),
-    )
-    if done:
-        sayer(context.log, WARNING if done.left else INFO)(done.sentence())
+def take_out(context: dg.AssetExecutionContext, at: Warehouse) -> None:
+    """Whose erasure was requested, and what passed its retention, before anything is built."""
+    now = datetime.now(UTC)
+
+    def forget(run_id: str) -> None:
+        forget_run(context.instance, at, run_id)
+
+    with retried_when_busy():
+        if purged := purges.carry_out(at, now):
+            sayer(context.log)(purged.sentence())
+        if erased := erasures.carry_out(at, context.run_id, now, forget):
+            sayer(context.log, WARNING if erased.left else INFO)(erased.sentence())
 
 
 @dg.definitions
@@ -69,7 +79,7 @@ def extracts() -> dg.Definitions:
                 warehouse, builds.read_inputs(connection)
             )
         progress.finish()
-        carry_out_erasures(context, warehouse)
+        take_out(context, warehouse)
         if is_idle:
             sayer(context.log)("nothing new since the last publish")
             return

@@ -20,6 +20,11 @@ stg_id_conflicts as (
     select * from {{ ref('stg_id_conflicts') }}
 ),
 
+-- what passed its retention was accepted all the same
+stg_purged_records as (
+    select * from {{ ref('stg_purged_records') }}
+),
+
 int_unmatched_closes_counted as (
     select * from {{ ref('int_unmatched_closes_counted') }}
 ),
@@ -98,7 +103,23 @@ accepted_counted as (
         sum(accepted_count) as accepted_count,
         sum(late_count) as late_count,
         max(max_lateness_seconds) as max_lateness_seconds
-    from int_received_batches_counted
+    from (
+        select
+            source_table,
+            received_date,
+            accepted_count,
+            late_count,
+            max_lateness_seconds
+        from int_received_batches_counted
+        union all
+        select
+            source_table,
+            received_date,
+            accepted_count,
+            late_count,
+            max_lateness_seconds
+        from stg_purged_records
+    ) as accepted
     group by source_table, received_date
 ),
 
@@ -106,8 +127,20 @@ conflicts_counted as (
     select
         source_table,
         received_date,
-        count(*) as conflict_count
-    from stg_id_conflicts
+        sum(conflict_count) as conflict_count
+    from (
+        select
+            source_table,
+            received_date,
+            1 as conflict_count
+        from stg_id_conflicts
+        union all
+        select
+            source_table,
+            received_date,
+            conflict_count
+        from stg_purged_records
+    ) as conflicts
     group by source_table, received_date
 ),
 

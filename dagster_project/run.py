@@ -17,12 +17,13 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from dagster_project import reporting, shares, snapshots, worklist
+from dagster_project import alerts, reporting, shares, snapshots, worklist
 from dagster_project.warehouse import (
     CHECKOUT,
     ENVIRONMENTS,
@@ -93,6 +94,7 @@ def run_reporting_failures(warehouse: Warehouse, say: Say, log: Path) -> int:
         traceback.print_exc()
         say(f"rollcall: unforeseen {type(error).__name__}: {str(error).splitlines()[0][:300]}")
         say(f"  what was published before still stands; the traceback is in {shown(log)}")
+        alerts.send(warehouse, alerts.of_run("run", {"run": type(error).__name__}, []))
         return 1
 
 
@@ -106,7 +108,16 @@ def run(warehouse: Warehouse, say: Say, log: Path) -> int:
     outcome = execute(warehouse, say, log, started)
     say("")
     say(reporting.summarize(outcome))
+    tell_who_has_to_know(warehouse, outcome)
     return 0 if outcome.is_success else 1
+
+
+def tell_who_has_to_know(warehouse: Warehouse, outcome: reporting.Outcome) -> None:
+    """Alerts of a failed run and of stale tables: see alerts.py."""
+    if not outcome.is_success:
+        alert = alerts.of_run("run", dict(outcome.failed_steps), list(outcome.checks_failed))
+        alerts.send(warehouse, alert)
+    alerts.tell_of_stale(warehouse, datetime.now(UTC))
 
 
 def prepare_instance(warehouse: Warehouse) -> None:

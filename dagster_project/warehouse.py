@@ -123,6 +123,11 @@ class Warehouse:
         return self.home / "shares"
 
     @property
+    def told_file(self) -> Path:
+        """Which stale tables somebody was told of, as JSON."""
+        return self.home / "alerts.json"
+
+    @property
     def spill(self) -> Path:
         """Where DuckDB puts what does not fit into memory."""
         return self.home / "spill"

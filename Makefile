@@ -13,10 +13,12 @@ BENCH := .venv-bench
 BENCH_INSTALLED := $(BENCH)/.installed
 # What `make sql` runs, and where; passed through the environment, so that quotes survive.
 export QUERY ENVIRONMENT BUILD AS_OF
-export ONLY RUNS EVENTS OUT
+export ONLY RUNS EVENTS OUT COUNT SEED
+
+comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui sql docs demo bench clean
+.PHONY: help run test soak ui sql docs demo bench clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +33,9 @@ test: $(INSTALLED) ## linters, types and tests
 	home=$$(mktemp -d) && mkdir "$$home/marts" && \
 	  { ROLLCALL_HOME="$$home" $(BIN)/sqlfluff lint dbt_project; code=$$?; rm -rf "$$home"; exit $$code; }
 	$(BIN)/pytest -n 2 --dist worksteal
+
+soak: $(INSTALLED) ## promises held for long: kills, readers, fuzz, limits, growth (ONLY=kills COUNT=200 SEED=1)
+	@$(BIN)/python -m tests.soak $(subst $(comma), ,$(ONLY)) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)
 	@$(BIN)/python -m dagster_project.ui --port $(PORT)

@@ -21,6 +21,7 @@ from dagster_project.warehouse import ENVIRONMENTS, NO_DOWNLOADS, Warehouse
 from landing import create_raw_schema
 from landing.erasing import Request, erase, is_word, pending, read_keys
 from landing.erasing import files_naming as landed_files_naming
+from landing.ledger import roll_back
 
 Forget = Callable[[str], None]
 
@@ -113,7 +114,7 @@ def _take_out(  # noqa: PLR0913 - what a proof says, by name
             )
             rewriting.begin(connection, at, "erasure", now)
         except BaseException:
-            connection.rollback()
+            roll_back(connection)
             raise
         connection.commit()
     identifiers = {one for request in requests for one in request.identifiers}

@@ -21,6 +21,7 @@ import duckdb
 from dagster_project import rewriting
 from dagster_project.warehouse import ENVIRONMENTS, SEEDS, Policy, Warehouse
 from landing import TABLES
+from landing.ledger import roll_back
 from sharing.plans import Plans, oldest_day, read_plans
 
 # the longest window of fct_active_users_daily less the day itself
@@ -93,7 +94,7 @@ def carry_out(at: Warehouse, now: datetime) -> Report | None:
             rows = purge(connection, at.retention, now)
             rewriting.begin(connection, at, "purge", now)
         except BaseException:
-            connection.rollback()
+            roll_back(connection)
             raise
         connection.commit()
     rewriting.rewrite(at)

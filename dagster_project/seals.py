@@ -13,6 +13,8 @@ from datetime import datetime
 
 import duckdb
 
+from landing.ledger import roll_back
+
 
 @dataclass(frozen=True)
 class Sealing:
@@ -32,7 +34,7 @@ def seal_and_correct(connection: duckdb.DuckDBPyConnection, now: datetime) -> Se
         corrections = _correct(connection, now)
         seals = _seal(connection, now)
     except BaseException:
-        connection.execute("rollback")
+        roll_back(connection)
         raise
     connection.execute("commit")
     return Sealing(seals, corrections)

@@ -34,7 +34,7 @@ from landing.examine import (
     place_of_rejected,
 )
 from landing.fastpath import stage_sql
-from landing.ledger import Entry, Ledger
+from landing.ledger import Entry, Ledger, roll_back
 from landing.prescan import KEPT_OF_LONG_LINE, OddLine, Slice, TextScan, file_digest
 from landing.reasons import FileFailure, Reason
 from landing.schema import create_raw_schema
@@ -138,18 +138,18 @@ class _Run:
         try:
             result = self._land(found, started)
         except FileFailure as failure:
-            self.connection.rollback()
+            roll_back(self.connection)
             return self._fail(found, failure, started)
         except OSError as error:
-            self.connection.rollback()
+            roll_back(self.connection)
             if error.errno in _NOT_THE_FILES_FAULT:
                 raise
             return self._fail(found, FileFailure(Reason.FILE_UNREADABLE, str(error)), started)
         except BaseException:
-            self.connection.rollback()
+            roll_back(self.connection)
             raise
         if result is None:
-            self.connection.rollback()
+            roll_back(self.connection)
         return result
 
     def _fail(self, found: Found, failure: FileFailure, started: float) -> FileResult:
@@ -160,7 +160,7 @@ class _Run:
             entry = self.ledger.write(found, "failed", reason=failure.reason)
             return self._commit(found, entry, Counts(), started, reason=failure.reason)
         except BaseException:
-            self.connection.rollback()
+            roll_back(self.connection)
             raise
 
     def _commit(  # noqa: PLR0913

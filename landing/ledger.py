@@ -5,6 +5,7 @@ most one that says it was changed afterwards. Belongs here: reading and writing 
 not: deciding what a file holds.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import NamedTuple
@@ -14,6 +15,16 @@ import duckdb
 from landing.discover import Found
 from landing.reasons import Reason
 from landing.store import Counts
+
+
+def roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    """End the open transaction, if there still is one.
+
+    DuckDB ends it itself where it can't commit, on a full disk; "no transaction is active" would
+    then hide the reason.
+    """
+    with suppress(duckdb.TransactionException):
+        connection.rollback()
 
 
 class Entry(NamedTuple):

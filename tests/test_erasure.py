@@ -272,7 +272,7 @@ def test_hostile_ids_are_erased_like_any_other(tmp_path) -> None:
         "A_9999",
         "x" * 9_999 + "9",
         "new\nline9",
-        "\ud83d\ude00_99",
+        "\U0001f600_99",
     ]
     warehouse = Warehouse(tmp_path)
     records = [event(id=f"e{n}", user_id=user) for n, user in enumerate(hostile)]

@@ -23,7 +23,7 @@ import duckdb
 import yaml
 
 from dagster_project.audits import account_for_every_line
-from landing import TABLES
+from landing import TABLES, create_raw_schema
 from tests.conftest import ROOT, job_environment, run_job
 
 EVENTS, DAYS = 4_000, 20
@@ -92,6 +92,10 @@ class Home:
         self.home, self.landing, self.out = folder / "home", folder / "landing", folder / "out"
         for place in (self.home, self.landing):
             place.mkdir(parents=True)
+        with duckdb.connect(str(self.home / "warehouse.duckdb")) as connection:
+            create_raw_schema(connection)
+            # pseudonyms are made with a warehouse's own key: here, of both the same
+            connection.execute("update raw.pseudonym_keys set key = 'one and the same'")
 
     def take(self, files: list[tuple[Path, Path]]) -> None:
         """Files arrive, each by a rename."""

@@ -302,6 +302,7 @@ def test_environment_is_filtered_in_staging_only() -> None:
         "models/staging/stg_audit_events.sql",
         "models/staging/stg_displaced_records.sql",
         "models/staging/stg_id_conflicts.sql",
+        "models/staging/stg_purged_records.sql",
         "models/staging/stg_received_lines.sql",
         "models/staging/stg_share_receipts.sql",
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dagster_project import audits, purges
+from dagster_project import audits
 from dagster_project.builds import create_bookkeeping
 from dagster_project.purges import boundaries, is_due, kept_from, purge, shown_from
 from dagster_project.warehouse import ConfigurationError, Policy, Warehouse
@@ -112,7 +112,7 @@ def test_the_boundary_is_a_day_and_state_stays(raw: Raw) -> None:
             continue
         left = {key for (key,) in raw.rows(f"select id from raw.{name}")}
         everything = {"gone", "last_gone", "kept", "new"}
-        stays = name in purges.SUMS_OVER_EVERYTHING
+        stays = name in ("loyalty_events", "membership_events")
         assert left == (everything if stays else {"kept", "new"}), name
     assert raw.rows("select count(*) from raw.superseded_records") == [(0,)]
     assert raw.rows("select count(*) from raw.id_conflicts") == [(0,)]
@@ -148,6 +148,28 @@ def test_a_purge_is_of_a_workspace_and_environment(raw: Raw) -> None:
     due_and_purged(raw, Policy(by_plan=True))
     left = {key for (key,) in raw.rows("select id from raw.session_events")}
     assert left == {"kept", "new", "other", "unknown"}
+
+
+def test_each_environment_has_the_limit_of_its_own_plan(raw: Raw, tmp_path: Path) -> None:
+    old = KEPT_FROM - timedelta(days=1)
+    raw.land_one("workspaces/a.jsonl", [entity("workspaces", id="ws_1", plan_id="mixed")])
+    raw.land_one(
+        "session_events/c.jsonl", [at(old, "sandbox", "session_events", environment="sandbox")]
+    )
+    for days in ((30, 400), (400, 30)):
+        plans = tmp_path / "plans.csv"
+        lines = ["plan_id,environment,retention_days,may_export,may_share,may_stream,may_push"]
+        for environment, limit in zip(("production", "sandbox"), days, strict=True):
+            lines.append(f"mixed,{environment},{limit},false,false,false,false")
+        plans.write_text("\n".join(lines) + "\n")
+        assert is_due(raw.connection, Policy(by_plan=True), NOW, plans)
+        raw.connection.begin()
+        purge(raw.connection, Policy(by_plan=True), NOW)
+        gone = {key for (key,) in raw.rows("select id from raw.session_events")}
+        assert gone == (
+            {"kept", "new", "sandbox"} if days[0] == 30 else {"gone", "last_gone", "kept", "new"}
+        )
+        raw.connection.rollback()
 
 
 def test_without_a_policy_nothing_is_ever_due(raw: Raw) -> None:

@@ -8,13 +8,18 @@ ROLLCALL_HOME and logs that name the user, then raw together with the proof. A l
 elsewhere is not ours to change: the proof says how many files there still name the user.
 """
 
+import gzip
+import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
+from backports import zstd
 
 from dagster_project import rewriting
 from dagster_project.warehouse import ENVIRONMENTS, NO_DOWNLOADS, Warehouse
@@ -24,6 +29,7 @@ from landing.erasing import files_naming as landed_files_naming
 from landing.ledger import roll_back
 
 Forget = Callable[[str], None]
+BLOCK_BYTES, ROWS_AT_ONCE = 1 << 22, 5_000
 
 
 @dataclass(frozen=True)
@@ -126,21 +132,20 @@ def remove_extracts(
 ) -> tuple[int, tuple[str, ...]]:
     """Delete extracts below ROLLCALL_HOME that name somebody: (deleted, paths left elsewhere).
 
-    `named`: paths, relative to the landing folder, whose rows did; others are looked into, which
-    finds files that failed, and any other mention in text that is not packed and in Parquet.
+    `named`: paths, relative to the landing folder, whose rows did. Of ours each file is looked into
+    as well: one that failed, or brought copies alone, has no rows.
     """
     if not at.landing.is_dir():
         return 0, ()
-    wanted = set(named)
-    for path in _files_below(at.landing):
-        relative = path.relative_to(at.landing).as_posix()
-        if relative not in wanted and next(_naming(path, words), None):
-            wanted.add(relative)
-    there = sorted(one for one in wanted if (at.landing / one).is_file())
     if not at.landing.is_relative_to(at.home):
-        return 0, tuple(there)
-    for one in there:
-        (at.landing / one).unlink()
+        return 0, tuple(sorted(one for one in named if (at.landing / one).is_file()))
+    there = [
+        path
+        for path in _files_below(at.landing)
+        if path.relative_to(at.landing).as_posix() in named or _names(path, words)
+    ]
+    for path in there:
+        path.unlink()
     return len(there), ()
 
 
@@ -153,7 +158,7 @@ def remove_logs(at: Warehouse, words: Collection[str], run_id: str, forget: Forg
     databases = []
     for folder in (at.dagster_home, at.home / "dbt", at.spill, at.shares_folder):
         for path in _files_below(folder):
-            if run_id in path.as_posix() or not next(_naming(path, words), None):
+            if run_id in path.as_posix() or not _names(path, words):
                 continue
             if path.suffix in (".db", ".db-wal", ".db-shm"):
                 databases.append(path)
@@ -171,7 +176,7 @@ def remove_logs(at: Warehouse, words: Collection[str], run_id: str, forget: Forg
             with sqlite3.connect(path) as connection:
                 connection.execute("vacuum")
     log = at.home / "run.log"
-    if log.exists() and next(_naming(log, words), None):
+    if log.exists() and _names(log, words):
         # it is open for writing while the run goes on
         log.write_bytes(b"")
         deleted += 1
@@ -201,20 +206,34 @@ def _files_below(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _naming(path: Path, words: Iterable[str]) -> Iterator[str]:
-    """Those of the identifiers that are unlike other words and stand in a file, as bytes.
-
-    Of Parquet, which packs its values, in the rows.
-    """
+def _names(path: Path, words: Collection[str]) -> bool:
+    """Whether an identifier that is unlike other words stands in a file or its name."""
+    sought = [word.encode("utf-8", "surrogatepass") for word in words if is_word(word)]
+    name = os.fsencode(path.name)
+    if not sought or any(word in name for word in sought):
+        return bool(sought)
+    longest, before = max(map(len, sought)), b""
     try:
-        content = path.read_bytes()
-        if path.suffix == ".parquet":
-            with duckdb.connect(config=dict(NO_DOWNLOADS)) as connection:
-                rows = connection.execute("from read_parquet(?)", [str(path)]).fetchall()
-            content += repr(rows).encode("utf-8", "surrogatepass")
-    except (OSError, duckdb.Error):
+        for block in _blocks(path):
+            content = before + block
+            if any(word in content for word in sought):
+                return True
+            before = content[-longest:]
+    except (OSError, EOFError, zlib.error, zstd.ZstdError, duckdb.Error):
+        # broken from here on: nobody can read on
+        return False
+    return False
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """What a file holds, unpacked, piece by piece; of Parquet the rows as text."""
+    if path.suffix == ".parquet":
+        with duckdb.connect(config=dict(NO_DOWNLOADS)) as connection:
+            connection.execute("from read_parquet(?)", [str(path)])
+            while rows := connection.fetchmany(ROWS_AT_ONCE):
+                yield repr(rows).encode("utf-8", "surrogatepass")
         return
-    name = path.name
-    for word in words:
-        if is_word(word) and (word.encode("utf-8", "surrogatepass") in content or word in name):
-            yield word
+    openers: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".zst": zstd.open}
+    with openers.get(path.suffix, Path.open)(path, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block

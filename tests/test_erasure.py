@@ -18,11 +18,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from dagster_project import erasures
+from dagster_project.warehouse import Warehouse as WarehouseAt
 from landing import TABLES, lander
 from landing.devices import device_class
 from landing.erasing import add_key, erase, generalised, is_word, pending
 from tests.conftest import run_job
-from tests.landing_cases import Warehouse, audit, entity, event
+from tests.landing_cases import Warehouse, audit, entity, event, pack, write
 
 USER, ALIAS, OTHER = "usr_777", "usr_old_778", "usr_12"
 SESSION, VISITOR = "ses_9f3c", "anon-4711-a"
@@ -287,6 +289,36 @@ def test_hostile_ids_are_erased_like_any_other(tmp_path) -> None:
     assert warehouse.rows("select count(distinct user_id) from raw.auth_events") == [(9,)]
     again = warehouse.land_one("auth_events/b.jsonl", [*records, ""])
     assert (again.accepted, again.conflicts, again.duplicates) == (0, 0, 9)
+
+
+# ---- files
+
+
+@pytest.mark.parametrize("packing", ["", ".gz", ".zst"])
+def test_extracts_that_are_ours_go_also_when_no_row_is_of_them(tmp_path, packing: str) -> None:
+    at = WarehouseAt(tmp_path, tmp_path / "landing")
+    padding = b"x" * (erasures.BLOCK_BYTES - len(USER) // 2) + b" "
+    holding = write(
+        at.landing, f"auth_events/a.jsonl{packing}", pack(padding + USER.encode(), packing)
+    )
+    broken = write(at.landing, "auth_events/b.jsonl.gz", b"\x1f\x8b no more of it")
+    other = write(at.landing, f"auth_events/c.jsonl{packing}", pack(b"usr_776", packing))
+    of_a_row = write(at.landing, "auth_events/d.jsonl", b"usr_776")
+    assert erasures.remove_extracts(at, ["auth_events/d.jsonl"], [USER]) == (2, ())
+    assert [path.exists() for path in (holding, broken, other, of_a_row)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_extracts_of_somebody_else_stay_and_are_told(tmp_path) -> None:
+    at = WarehouseAt(tmp_path / "home", tmp_path / "theirs")
+    file = write(at.landing, "auth_events/a.jsonl", [event(user_id=USER)])
+    named = ["auth_events/a.jsonl", "auth_events/gone.jsonl"]
+    assert erasures.remove_extracts(at, named, [USER]) == (0, ("auth_events/a.jsonl",))
+    assert file.exists()
 
 
 # ---- the whole installation

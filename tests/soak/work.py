@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from dagster_project import builds, erasures, rewriting
+from dagster_project import builds, erasures, rewriting, snapshots
 from dagster_project.audits import account_for_every_line
 from dagster_project.warehouse import Warehouse
 from landing import TABLES, create_raw_schema, land
@@ -39,7 +39,6 @@ def prepare(folder: Path) -> Warehouse:
     with at.connect() as connection:
         create_raw_schema(connection)
         connection.execute("insert into raw.tombstone_keys values ('t1', ?, 1)", [TOMBSTONE_KEY])
-    publish_what_stands(at)
     for number, day in enumerate(DAYS):
         records: list[Any] = [
             event(
@@ -52,6 +51,11 @@ def prepare(folder: Path) -> Warehouse:
             for n in range(60)
         ]
         write(at.landing, f"auth_events/{day}.jsonl", [*records, "no json", *records[:number]])
+        if number == 0:
+            # what is published names the user too
+            with at.connect() as connection:
+                land(connection, at.landing, run_id="run", clock=CLOCK)
+            publish_what_stands(at)
     write(at.landing, "erasures/a.jsonl", [entity("erasures", user_id=ERASED)])
     return at
 
@@ -111,6 +115,18 @@ def faults(at: Warehouse) -> list[str]:
     for path in sorted(at.home.rglob("*")):
         if path.is_file() and not path.is_symlink() and ERASED.encode() in path.read_bytes():
             broken.append(f"{path.relative_to(at.home)} names the erased user")
+    with at.connect() as connection:
+        last = rewriting.last_versions(connection)["production"]
+        [(waiting,)] = connection.execute(
+            "select count(*) from raw.erasure_proofs where published_at is null"
+        ).fetchall()
+    if waiting:
+        broken.append(f"{waiting} proofs are not complete")
+    broken += [
+        f"{version.file_name} is of before the erasure"
+        for version in snapshots.versions(at.published_folder("production"))
+        if version.number <= last
+    ]
     broken += [
         f"{path.relative_to(at.home)} was left behind"
         for path in at.home.rglob("*.tmp*")

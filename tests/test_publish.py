@@ -333,15 +333,19 @@ def raw() -> duckdb.DuckDBPyConnection:
             conflicts bigint, rejected bigint, path varchar, _batch bigint
         );
         insert into raw.landed_files values
-            ('auth_events', 9, 5, 2, 1, 1, 'a.jsonl', 2), (null, 0, 0, 0, 0, 0, 'b', 3);
+            ('auth_events', 10, 6, 2, 1, 1, 'a.jsonl', 2), (null, 0, 0, 0, 0, 0, 'b', 3);
         create table raw.received_lines (
             _file varchar, line_count bigint, rejected_count bigint, _batch bigint
         );
-        insert into raw.received_lines values ('a.jsonl', 6, 1, 2), ('a.jsonl', 3, 0, 2);
+        insert into raw.received_lines values ('a.jsonl', 7, 1, 2), ('a.jsonl', 3, 0, 2);
         create table raw.superseded_records (table_name varchar, is_same_content boolean);
         insert into raw.superseded_records values ('auth_events', false);
         create table raw.rejected_records (table_name varchar);
         insert into raw.rejected_records values ('auth_events');
+        create table raw.purged_records (
+            table_name varchar, accepted_count bigint, superseded_count bigint
+        );
+        insert into raw.purged_records values ('auth_events', 1, 0);
         create schema production_state;
         create table production_state.build as
             select 2 as built_batch, 1 as checked_batch, 2 as batch;
@@ -368,7 +372,7 @@ def verdicts(connection: duckdb.DuckDBPyConnection) -> tuple[bool, bool, bool]:
 def test_gates_pass_what_is_right(raw: duckdb.DuckDBPyConnection) -> None:
     assert verdicts(raw) == (True, True, True)
     [ledger] = audits.account_for_every_line(raw, ["auth_events"])
-    assert ledger.numbers["lines"] == 9
+    assert ledger.numbers["lines"] == 10
     assert ledger.numbers["rows"] == 4
     [empty] = audits.account_for_every_line(
         raw.execute("create table raw.users (id varchar)"), ["users"]
@@ -384,6 +388,7 @@ def test_gates_pass_what_is_right(raw: duckdb.DuckDBPyConnection) -> None:
         ("update raw.landed_files set rejected = 2", (False, True, True)),
         ("update raw.landed_files set lines = null", (False, True, True)),
         ("delete from raw.rejected_records", (False, True, True)),
+        ("delete from raw.purged_records", (False, True, True)),
         ("update raw.received_lines set line_count = 4", (False, True, True)),
         ("delete from raw.received_lines where rejected_count = 1", (False, True, True)),
         ("update raw.auth_events set environment = 'test' where id = 'c'", (True, False, True)),

@@ -715,7 +715,7 @@ def told_histories(recordings: dict[str, Recording], count: int) -> list[list[St
 
 def test_any_history_gives_the_same_marts(recordings: dict[str, Recording]) -> None:
     machine = type("Machine", (AnyHistory,), {"recordings": recordings})
-    run_state_machine_as_test(machine, settings=drawn_at_most(EXAMPLES or 25))
+    run_state_machine_as_test(machine, settings=drawn_at_most(EXAMPLES or 12))
 
 
 def service(**fields: Any) -> Record:

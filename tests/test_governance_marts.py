@@ -236,23 +236,57 @@ def test_pseudonyms_of_two_warehouses_are_not_the_same(
     assert len(found) == 2
 
 
-def test_range_and_interval_are_as_recorded(warehouse: Warehouse) -> None:
-    """Seven days of 24 hours are hours still; the source chose, and nobody chooses again."""
-    ranges = {
-        ("2025-01-27T00:00:00.000Z", "2025-02-03T00:00:00.000Z"): "hour",
-        ("2025-01-27T00:00:00.000Z", "2025-02-03T00:00:00.001Z"): "day",
-        # the example of the source's own page: 7 d 23:59:59.999
-        ("2025-01-27T00:00:00.000Z", "2025-02-03T23:59:59.999Z"): "day",
-    }
-    for (start, end), interval in ranges.items():
-        parts = [view(NOON, each, start=start, end=end) for each in ("", interval, interval)]
-        warehouse.land("audit_events", *parts)
+# from midnight of 27 January on, what the range asks for; the third is the example of the source's
+# own page, 7 d 23:59:59.999
+RANGES = {
+    "2025-02-02T23:59:59.999Z": "hour",
+    "2025-02-03T00:00:00.000Z": "hour",
+    "2025-02-03T23:59:59.999Z": "day",
+    "2025-02-03T00:00:00.001Z": "day",
+    "2025-02-26T23:59:59.999Z": "day",
+}
+
+
+def test_seven_days_of_24_hours_are_hours_and_a_millisecond_more_is_days(
+    warehouse: Warehouse,
+) -> None:
+    """What was recorded stays; what the range asks for stands beside it."""
+    start = "2025-01-27T00:00:00.000Z"
+    for number, end in enumerate(RANGES):
+        for hour, each in enumerate(("hour", "day")):
+            at = NOON + number * timedelta(hours=2) + hour * HOUR
+            warehouse.land(
+                "audit_events",
+                *(view(at, interval, start=start, end=end) for interval in ("", each, each)),
+            )
     warehouse.build()
-    found = warehouse.views('range_start_at, range_end_at, "interval", event_count')
-    assert found == [
-        (datetime(2025, 1, 27), datetime(2025, 2, 3), "hour", 3),
-        (datetime(2025, 1, 27), datetime(2025, 2, 3, 0, 0, 0, 1000), "day", 3),
-        (datetime(2025, 1, 27), datetime(2025, 2, 3, 23, 59, 59, 999000), "day", 3),
+    found = warehouse.views('range_end_at, "interval", range_interval, is_interval_of_range')
+    assert sorted(found) == sorted(
+        (datetime.fromisoformat(end[:-1]), recorded, due, recorded == due)
+        for end, due in RANGES.items()
+        for recorded in ("hour", "day")
+    )
+
+
+def test_a_range_of_31_dates_is_the_longest_and_series_of_a_view_agree(
+    warehouse: Warehouse,
+) -> None:
+    start = "2025-01-04T00:00:00.000Z"
+    for number, end in enumerate(("2025-02-03T23:59:59.999Z", "2025-02-04T00:00:00.000Z")):
+        at = NOON + number * HOUR
+        warehouse.land("audit_events", *(view(at, i, start=start, end=end) for i in ("", "day")))
+    # of one page one series by the hour, the other by the day, and one that lacks its range
+    warehouse.land("audit_events", *(view(NOON + 2 * HOUR, i) for i in ("", "hour", "day")))
+    warehouse.land("audit_events", *(view(NOON + 3 * HOUR, i, start=None) for i in ("", "hour")))
+    warehouse.land("audit_events", view(NOON + 4 * HOUR, start=None))
+    warehouse.build()
+    columns = "hour(viewed_at), range_interval, is_interval_of_range, is_range_allowed"
+    assert sorted(warehouse.views(columns)) == [
+        (12, "day", True, True),
+        (13, "day", True, False),
+        (14, "hour", False, True),
+        (15, None, False, True),
+        (16, None, True, True),
     ]
 
 

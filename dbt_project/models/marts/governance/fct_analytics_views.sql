@@ -1,7 +1,17 @@
 with
 
 stg_audit_events as (
-    select * from {{ ref('stg_audit_events') }}
+    select
+        *,
+        coalesce(view_interval, '') as series_interval,
+        -- an hour up to 7 x 24 hours to the millisecond, so that seven whole days, which end a
+        -- millisecond before midnight, are hours and eight are days
+        case
+            when {{ seconds_between('range_start_at', 'range_end_at') }} <= 7 * 24 * 3600
+                then 'hour'
+            when range_start_at is not null and range_end_at is not null then 'day'
+        end as range_interval
+    from {{ ref('stg_audit_events') }}
     where type = 'analytics.view'
 ),
 
@@ -27,8 +37,14 @@ grouped as (
         min(stg_audit_events.occurred_at) as viewed_at,
         min(stg_audit_events.range_start_at) as range_start_at,
         min(stg_audit_events.range_end_at) as range_end_at,
+        min(stg_audit_events.range_interval) as range_interval,
+        bool_and(
+            stg_audit_events.series_interval = ''
+            -- no interval is that of a series without a range
+            or coalesce(stg_audit_events.series_interval = stg_audit_events.range_interval, false)
+        ) as is_interval_of_range,
         {{ earliest(
-            "nullif(stg_audit_events.view_interval, '')",
+            "nullif(stg_audit_events.series_interval, '')",
             ['stg_audit_events.occurred_at', 'stg_audit_events.event_id']
         ) }} as series_interval,
         count(*) as event_count,
@@ -64,6 +80,14 @@ views as (
             as is_incomplete_triple,
         cast(grouped.viewed_at as date) as activity_date,
         grouped.event_ids,
+        grouped.range_interval,
+        grouped.is_interval_of_range,
+        -- 30 days and the closing one
+        coalesce(
+            {{ seconds_between('grouped.range_start_at', 'grouped.range_end_at') }}
+            < 31 * 24 * 3600,
+            true
+        ) as is_range_allowed,
         '{{ target.name }}' as environment
     from grouped
     left join int_users_interned on grouped.actor_id = int_users_interned.user_id

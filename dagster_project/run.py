@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -208,11 +209,16 @@ def job_to_run(warehouse: Warehouse) -> str:
 
 def execute_job(definitions: Any, job: str, instance: Any) -> Any:
     """Execute one job in this process; its result."""
-    return definitions.resolve_job_def(job).execute_in_process(
-        instance=instance,
-        raise_on_error=False,
-        run_config={"loggers": {"progress": {}}},
-    )
+    from dagster_project import event_log  # noqa: PLC0415
+
+    run_id = str(uuid.uuid4())
+    with event_log.kept_open(instance, run_id):
+        return definitions.resolve_job_def(job).execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            raise_on_error=False,
+            run_config={"loggers": {"progress": {}}},
+        )
 
 
 def read_shares(warehouse: Warehouse, run_ids: Sequence[str]) -> list[reporting.Shared]:

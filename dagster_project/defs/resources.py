@@ -6,11 +6,12 @@ addresses (warehouse.py).
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from logging import WARNING
 
 import dagster as dg
 
+from dagster_project import event_log
 from dagster_project.progress import sayer
 from dagster_project.warehouse import Warehouse, WarehouseBusyError
 
@@ -26,7 +27,10 @@ def warehouse(context: dg.InitResourceContext) -> Iterator[Warehouse]:
     """
     at = Warehouse.from_environment()
     run = f"run {context.run_id[:8]}" if context.run_id else "a run"
-    with at.writing(run) as found:
+    with ExitStack() as held:
+        if context.run_id and context.instance:
+            held.enter_context(event_log.kept_open(context.instance, context.run_id))
+        found = held.enter_context(at.writing(run))
         for sentence in found:
             sayer(context.log or dg.get_dagster_logger(), WARNING)(sentence)
         yield at

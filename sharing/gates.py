@@ -54,13 +54,14 @@ def examine(reader: Reader, written: Written, found: Findings) -> None:
     if not staged:
         return
     _load(reader, slice_, staged)
-    for code, condition in _strangers(slice_).items():
-        [(count,)] = reader.connection.execute(
-            "select count(*) from written left join scope"
-            " on written.workspace_id = scope.workspace_id"
-            f" where {condition}",
-            {"environment": written.environment} if "$environment" in condition else {},
-        ).fetchall()
+    strangers = _strangers(slice_)
+    counts = ", ".join(f"count(*) filter ({condition})" for condition in strangers.values())
+    [row] = reader.connection.execute(
+        f"select {counts} from written left join scope"
+        " on written.workspace_id = scope.workspace_id",
+        {"environment": written.environment},
+    ).fetchall()
+    for code, count in zip(strangers, row, strict=True):
         if count:
             found.failed.append(Finding(code, f"{slice_.model}: {count} rows"))
     _scan(reader, slice_, found)
@@ -98,20 +99,23 @@ def _strangers(slice_: Slice) -> Mapping[str, str]:
 
 def _scan(reader: Reader, slice_: Slice, found: Findings) -> None:
     """Hold the text of a table against the rules that landing redacts by."""
-    texts = []
+    texts, names = [], []
     for column in slice_.columns:
         if column.type.removesuffix("[]") in ("string", "varchar"):
             is_list = column.type.endswith("[]")
             text = f"array_to_string({column.name}, chr(10))" if is_list else column.name
             texts.append(f"{{'name': '{column.name}', 'text': {text}}}")
+            names.append(text)
     rules = load_rules()
-    # one alternation in DuckDB, compiled once for all columns (25 ms), and the rules one by one
-    # for the few values that it lets through
+    # one alternation in DuckDB, first over a row's texts at once (1M rows of 13 texts: 0.8 s of
+    # CPU, cell by cell 1.2), each on a line of its own with the anchors of a line, and the rules
+    # one by one for the few values that it lets through
     suspects = reader.connection.execute(
         "select cell.name, cell.text, count(*)"
-        f" from (select unnest([{', '.join(texts)}]) as cell from written)"
-        " where regexp_matches(cell.text, ?) group by all order by all",
-        [rules.prefilter],
+        f" from (select unnest([{', '.join(texts)}]) as cell from written"
+        f" where regexp_matches(concat_ws(chr(10), {', '.join(names)}), '(?m)' || $prefilter))"
+        " where regexp_matches(cell.text, $prefilter) group by all order by all",
+        {"prefilter": rules.prefilter},
     ).fetchall()
     hits: Counter[str] = Counter()
     for name, text, count in suspects:

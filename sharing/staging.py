@@ -9,6 +9,7 @@ bytes.
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -23,6 +24,7 @@ from sharing.treatments import bind_key
 
 UNDATED = "undated"
 ROWS_AT_ONCE = 10_000
+FILES_AT_ONCE = 2
 # Where events that left before are known from: Parquet with the columns of EVENT_KEY.
 SENT = "sent.parquet"
 
@@ -162,27 +164,34 @@ class Reader:
         """Write the files of some days; `with_day`: whether they hold the column of the day."""
         if not days:
             return
-        order = ", ".join(slice_.order)
+        by_day = [slice_.day] if slice_.day else []
         left_out = f" exclude ({slice_.day})" if slice_.day and not with_day else ""
         chosen = f" where list_contains(?, {slice_.day})" if slice_.day else ""
-        # cut from a copy that is sorted by day: a pass over the mart for each day takes 10 times
-        # as long for a year
+        # sorted once, then cut: of a year, a pass over the mart for each day takes 10 times as
+        # long, and a sort for each day half as long again (1M rows, 30 days: 2.5 s, not 1.7).
+        # No temporary table, which other cursors would not see
         self.connection.execute(
-            "create or replace temp table staged as"
-            f" select * from ({slice_.query}){chosen} order by {slice_.day or order}",
+            f"create or replace table memory.staged as select * from ({slice_.query}){chosen}"
+            f" order by {', '.join([*by_day, *slice_.order])}",
             [sorted(day for day in days if day)] if slice_.day else [],
         )
-        for day in sorted(days, key=str):
+
+        def write(day: date | None) -> Staged:
             condition = f" where {slice_.day} = date '{day}'" if day else ""
             path = self.folder / f"{slice_.model}_{day or UNDATED}.parquet"
-            [(rows,)] = self.connection.execute(
-                f"copy (select *{left_out} from staged{condition} order by {order})"
-                f" to '{_quoted(path)}' (format parquet, compression zstd)"
-            ).fetchall()
+            with self.connection.cursor() as cursor:
+                [(rows,)] = cursor.execute(
+                    f"copy (select *{left_out} from memory.staged{condition})"
+                    f" to '{_quoted(path)}' (format parquet, compression zstd)"
+                ).fetchall()
             content = path.read_bytes()
             sha256 = hashlib.sha256(content).hexdigest()
-            yield Staged(slice_.model, day, path, int(rows), len(content), sha256)
-        self.connection.execute("drop table staged")
+            return Staged(slice_.model, day, path, int(rows), len(content), sha256)
+
+        # a file of one day is one row group or a few, which one core writes
+        with ThreadPoolExecutor(FILES_AT_ONCE) as writers:
+            yield from writers.map(write, sorted(days, key=str))
+        self.connection.execute("drop table memory.staged")
 
     # single events, each of which leaves once
 

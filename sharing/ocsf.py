@@ -63,7 +63,7 @@ VERBS = {
     **dict.fromkeys(("disable", "disabled"), 9),
 }
 STATUSES = {"success": 1, "delivered": 1, "failure": 2, "failed": 2}
-# columns that an attribute is made of
+# columns that an attribute of every event is made of, and those of the classes that have one
 MAPPED = frozenset(
     (
         "workspace_id",
@@ -73,13 +73,10 @@ MAPPED = frozenset(
         "occurred_at",
         "received_at",
         "user_id",
-        "session_id",
-        "service_id",
         "trace_id",
-        "outcome",
-        "status_code",
     )
 )
+MAPPED_IN = {3002: {"session_id", "service_id"}, 6003: {"service_id", "status_code"}}
 
 
 def classify(table: str, type_: str) -> tuple[int, int]:
@@ -120,10 +117,13 @@ def event(row: Mapping[str, Any]) -> dict[str, Any]:
     if row.get("trace_id"):
         made["metadata"]["correlation_uid"] = row["trace_id"]
     made |= _of_class(class_, row)
+    told = MAPPED | MAPPED_IN.get(class_, set())
+    if made["status_id"] != UNKNOWN:
+        told |= {"outcome"}
     left = {
         name: str(value) if hasattr(value, "isoformat") else value
         for name, value in row.items()
-        if name not in MAPPED and value is not None
+        if name not in told and value is not None
     }
     # whoever a class has no user for is not lost
     if row.get("user_id") and class_ in (3004, 6003):
@@ -145,7 +145,8 @@ def _of_class(class_: int, row: Mapping[str, Any]) -> dict[str, Any]:
         return {"entity": {**project, "type": "project"}}
     if class_ == 3006:
         return {"group": {**project, "type": "project"}, "user": user}
-    answer = {"http_response": {"code": row["status_code"]}} if row.get("status_code") else {}
+    code = row.get("status_code")
+    answer = {} if code is None else {"http_response": {"code": code}}
     return {
         "api": {"operation": row["type"], "service": service},
         "actor": {"app_uid": service["uid"]},

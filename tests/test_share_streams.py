@@ -496,11 +496,11 @@ def test_every_type_of_the_catalogue_is_an_event_of_the_schema() -> None:
                     "received_at": datetime(2026, 3, 1, 10, tzinfo=UTC),
                     "activity_date": DAY,
                     "user_id": "usr_1",
-                    "session_id": "s",
-                    "service_id": "svc",
-                    "trace_id": "t",
+                    "session_id": "ses_1",
+                    "service_id": "svc_1",
+                    "trace_id": "trc_1",
                     "outcome": "success",
-                    "status_code": 500,
+                    "status_code": 599,
                     "is_test": False,
                     "summary": "said",
                 }
@@ -510,7 +510,26 @@ def test_every_type_of_the_catalogue_is_an_event_of_the_schema() -> None:
             found: Counter[str] = Counter()
             ocsf.faults(made, found)
             assert not found
+            # what a class has no attribute for is not lost
+            said = json.dumps(made)
+            for name in ("session_id", "service_id", "user_id", "trace_id", "status_code"):
+                assert name not in row or str(row[name]) in said, (name, made)
     assert seen == set(ocsf.CLASSES)
+
+
+def test_an_outcome_without_a_status_keeps_its_word() -> None:
+    row = {
+        "workspace_id": "w",
+        "source_table": "campaign_events",
+        "event_id": "e",
+        "type": "campaign.bounced",
+        "occurred_at": datetime(2026, 3, 1, tzinfo=UTC),
+        "outcome": "bounced",
+    }
+    made = ocsf.event(row)
+    assert (made["status_id"], made["unmapped"]["outcome"]) == (0, "bounced")
+    made = ocsf.event(row | {"outcome": "delivered"})
+    assert (made["status_id"], "outcome" in made["unmapped"]) == (1, False)
 
 
 @pytest.mark.parametrize(

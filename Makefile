@@ -18,7 +18,7 @@ export ONLY RUNS EVENTS OUT COUNT SEED
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak ui sql docs demo bench clean
+.PHONY: help run test soak ui sharing sql docs demo bench clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ soak: $(INSTALLED) ## promises held for long: kills, readers, fuzz, limits, grow
 
 ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)
 	@$(BIN)/python -m dagster_project.ui --port $(PORT)
+
+sharing: $(INSTALLED) ## a Delta Sharing server on http://127.0.0.1:8808 (PORT=…), see README "Share it"
+	@$(BIN)/python -m dagster_project.server serve $(if $(filter command% environment%,$(origin PORT)),--port $(PORT))
 
 sql: $(INSTALLED) ## a prompt on what is published, or QUERY="…" (ENVIRONMENT=sandbox, AS_OF=2025-01-31, BUILD=1)
 	@$(BIN)/python -m dagster_project.sql

@@ -18,15 +18,6 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from filelock import FileLock, Timeout
-
-from dagster_project import dbt_runner, shares
-from dagster_project.warehouse import ENVIRONMENTS, ConfigurationError, Warehouse
-from sharing import SharesFile
-from sharing.contract import read_contract
-from sharing.exporting import utc_now
-from sharing.stores import DestinationError
-
 try:
     import uvicorn
 
@@ -42,6 +33,15 @@ except ModuleNotFoundError as missing:
         file=sys.stderr,
     )
     sys.exit(2)
+
+from filelock import FileLock, Timeout
+
+from dagster_project import dbt_runner, shares
+from dagster_project.warehouse import ENVIRONMENTS, ConfigurationError, Warehouse
+from sharing import SharesFile
+from sharing.contract import read_contract
+from sharing.exporting import utc_now
+from sharing.stores import DestinationError
 
 PORT = 8808
 DAYS = 90

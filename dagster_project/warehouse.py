@@ -210,6 +210,7 @@ class Warehouse:
             **({"ROLLCALL_SHARES": str(file)} if (file := self.named_shares_file) else {}),
             **({"ROLLCALL_RETENTION": str(self.retention)} if self.retention else {}),
             **({"ROLLCALL_ALERT_URL": self.alert_url} if self.alert_url else {}),
+            **({"ROLLCALL_SHARING_URL": self.sharing_url} if self.sharing_url else {}),
         }
 
     @contextmanager

@@ -42,7 +42,7 @@ def _truth(node: Any, column: str | None, day: str) -> bool | None:
     name, children = node["op"], node.get("children", [])
     if name in ("and", "or"):
         found = [_known(child, column, day) for child in children]
-        decisive = name == "or"
+        decisive: bool = name == "or"
         if decisive in found:
             return decisive
         return None if None in found or not found else not decisive

@@ -59,10 +59,11 @@ class Journal:
         line = json.dumps(event) + "\n"
         with self._lock:
             path = self._current or self.folder / _UNFINISHED.format(secrets.token_hex(12))
-            size = path.stat().st_size if self._current else 0
+            size = 0
             try:
                 with path.open("a", encoding="utf-8") as file:
                     self._current = path
+                    size = file.tell()
                     file.write(line)
                     file.flush()
                     os.fsync(file.fileno())

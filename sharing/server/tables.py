@@ -150,7 +150,7 @@ class Table:
             raise NotServedError(
                 400,
                 "changes_gone",
-                f"changes of version {version} are not there any more: load the table anew",
+                f"version {version} is not there any more: load the table anew",
             )
         moment = int(_moment(found.committed_at).replace(tzinfo=UTC).timestamp() * 1000)
         return [

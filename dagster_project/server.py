@@ -17,6 +17,7 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 try:
     import uvicorn
@@ -105,7 +106,9 @@ def serve(at: Warehouse, port: int) -> None:
         config = uvicorn.Config(
             made.app(), access_log=False, log_level="warning", server_header=False
         )
-        uvicorn.Server(config).run([listener])
+        # ended as it is meant to be
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run([listener])
 
 
 def issue(at: Warehouse, consumer: str, days: int) -> None:

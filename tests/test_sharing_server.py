@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -955,7 +956,11 @@ def test_without_the_extra_it_is_said_what_to_install() -> None:
 
 
 def test_the_command_serves_what_a_run_shared(
-    demo_copy: Path, demo_landing: Path, tmp_path: Path
+    demo_copy: Path,
+    demo_landing: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     at = Warehouse(demo_copy, Path(shutil.copytree(demo_landing, tmp_path / "landing")))
     with at.connect_published("production") as connection:
@@ -988,22 +993,24 @@ def test_the_command_serves_what_a_run_shared(
         at, file.shares[0], file.consumers["acme"], read_contract(manifest, "production"), "run"
     )
     assert done is not None and done.row_count == len(attempts) > 0
-    environment = {**os.environ, **at.variables()}
-    ask = [sys.executable, "-m", "dagster_project.server"]
-    issued = subprocess.run(
-        [*ask, "issue", "acme"], cwd=ROOT, env=environment, capture_output=True, check=True
-    )
+    for name, value in at.variables().items():
+        monkeypatch.setenv(name, value)
+    assert command.main(["issue", "acme"]) == 0
+    issued = json.loads(capsys.readouterr().out)
     running = subprocess.Popen(
-        [*ask, "serve", "--port", "0"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "dagster_project.server", "serve", "--port", "0"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert running.stdout is not None
         address = running.stdout.readline().split()[0]
         profile = tmp_path / "acme.share"
-        profile.write_text(json.dumps({**json.loads(issued.stdout), "endpoint": address}))
+        profile.write_text(json.dumps({**issued, "endpoint": address}))
         found = delta_sharing.load_as_pandas(f"{profile}#acme_auth.production.fct_auth_attempts")
     finally:
-        running.terminate()
+        running.send_signal(signal.SIGINT)
         code = running.wait(timeout=30)
     assert code == 0
     served = sorted((row.event_id, row.occurred_at.to_pydatetime()) for row in found.itertuples())

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from test_shares import expected
 from dagster_project import server as command
 from dagster_project.defs.shares import bring_in_step
 from dagster_project.warehouse import ConfigurationError, Warehouse
-from sharing import load, versions
+from sharing import Places, load, versions
 from sharing.contract import read_contract
 from sharing.server import hints, journal, links
 from sharing.server.app import FILES, PREFIX
@@ -600,6 +601,35 @@ def test_time_travel_does_not_outlive_retention(served: Served) -> None:
     world.carry_out()
     assert served.days() == shown
     assert served.refusal(f"{THINGS}/query", {"version": 1})[0] == 400
+
+
+class TwoPlans(World):
+    """A world with a plan that shows ten days."""
+
+    @property
+    def places(self) -> Places:
+        plans = self.folder / "plans.csv"
+        seeds = super().places.plans.read_text()
+        plans.write_text(f"{seeds}short,production,,10,10,true,true,true,true,true\n")
+        return replace(super().places, plans=plans)
+
+
+def test_of_two_retentions_the_shorter_one_ends_time_travel(tmp_path: Path) -> None:
+    world = TwoPlans(tmp_path / "world")
+    world.share["format"] = "delta"
+    world.consumer["workspace_ids"] = ["ws_a", "ws_b"]
+    world.plans["ws_b"] = "short"
+    world.step(*some_days(), *some_days(workspace="ws_b"))
+    served = Served(world)
+    whole = served.days()
+    world.now += timedelta(days=2)
+    world.publish()
+    world.carry_out()
+    # the first day is still ws_a's, and was written anew without ws_b
+    assert served.days() == whole
+    assert served.days(version=1) == whole[1:]
+    assert served.refusal(f"{THINGS}/changes?startingVersion=2")[0] == 400
+    assert served.refusal(f"{THINGS}/changes?startingVersion=0")[0] == 400
 
 
 def test_a_file_that_is_deleted_is_not_promised(travelled: Served) -> None:

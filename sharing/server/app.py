@@ -80,7 +80,7 @@ class Server:
     journal: Journal
 
     def app(self) -> Starlette:
-        """The application."""
+        """The application; its journal has to be open."""
         table = f"{PREFIX}/shares/{{share}}/schemas/{{schema}}/tables/{{table}}"
         routes: list[BaseRoute] = [
             self._route(f"{PREFIX}/shares", self.shares),
@@ -106,7 +106,6 @@ class Server:
 
     @asynccontextmanager
     async def _running(self, _: Starlette) -> AsyncIterator[None]:
-        await run_in_threadpool(self.journal.open)
         task = asyncio.create_task(self._hand_over())
         try:
             yield

@@ -126,6 +126,7 @@ def test_the_official_client_travels_in_time(loading: Served) -> None:
     before = [row for row in expected(loading.world) if row[1] != "late"]
     assert loading.load(version=1) == sorted(before, key=str)
     assert loading.load(timestamp="2026-03-10T12:59:59Z") == sorted(before, key=str)
+    assert len(loading.load(timestamp="2026-03-10T13:59:59+01:00")) == 12
     assert len(loading.load(timestamp="2026-03-10T13:00:00Z")) == 13
 
 

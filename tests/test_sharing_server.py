@@ -890,6 +890,11 @@ def settings(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("ROLLCALL_HOME", str(world.folder / "home"))
     monkeypatch.setenv("ROLLCALL_SHARES", str(world.places.file))
     monkeypatch.delenv("ROLLCALL_SHARING_URL", raising=False)
+
+    def start(_: Warehouse) -> None:
+        raise AssertionError("the server is being started")
+
+    monkeypatch.setattr(command.dbt_runner, "prepare_manifests", start)
     return world
 
 

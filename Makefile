@@ -11,6 +11,9 @@ INSTALLED := $(VENV)/.installed
 # the rivals' packages, which nothing but the benchmarks needs
 BENCH := .venv-bench
 BENCH_INSTALLED := $(BENCH)/.installed
+# the official client of the Delta Sharing server, which nothing but its tests needs
+CLIENTS := .venv-clients
+CLIENTS_INSTALLED := $(CLIENTS)/.installed
 # What `make sql` runs, and where; passed through the environment, so that quotes survive.
 export QUERY ENVIRONMENT BUILD AS_OF
 export ONLY RUNS EVENTS OUT COUNT SEED
@@ -26,7 +29,7 @@ help: ## what there is
 run: $(INSTALLED) ## land what is new, build, check and publish both environments, once
 	@$(BIN)/python -m dagster_project.run
 
-test: $(INSTALLED) ## linters, types and tests
+test: $(INSTALLED) $(CLIENTS_INSTALLED) ## linters, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -73,4 +76,10 @@ $(BENCH_INSTALLED): benchmarks/requirements.lock | $(INSTALLED)
 	@echo "Installing the rivals into $(BENCH), once"
 	@rm -rf $(BENCH)
 	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(BENCH) -r benchmarks/requirements.lock
+	@touch $@
+
+$(CLIENTS_INSTALLED): tests/clients.lock | $(INSTALLED)
+	@echo "Installing what tests load shares with into $(CLIENTS), once"
+	@rm -rf $(CLIENTS)
+	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(CLIENTS) -r tests/clients.lock
 	@touch $@

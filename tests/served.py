@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import shutil
+import site
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -14,17 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import delta_sharing
 import httpx
+import pytest
 import uvicorn
 from httpx import Response
-from shares import CONTRACT, World
+from shares import CONTRACT, ROOT, World
 
 from sharing.server.app import FILES, PREFIX, Server
 from sharing.server.gate import Gate
 from sharing.server.journal import Journal
 from sharing.server.links import Links
 from sharing.server.tokens import Tokens
+
+# behind the project's packages: the official client has lower pins, see clients.in
+site.addsitedir(str(ROOT / ".venv-clients"))
+delta_sharing = pytest.importorskip("delta_sharing", reason="make test installs the client")
 
 THINGS = "shares/acme_things/schemas/production/tables/fct_things"
 

@@ -18,7 +18,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import delta_sharing
 import httpx
 import jwt
 import pytest
@@ -26,7 +25,7 @@ import yaml
 from deltalake import DeltaTable
 from hypothesis import given
 from hypothesis import strategies as st
-from served import THINGS, Served, copied, listening
+from served import THINGS, Served, copied, delta_sharing, listening
 from shares import DAY, HASH_KEY, ROOT, World, event, some_days
 from test_shares import expected
 

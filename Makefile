@@ -11,6 +11,9 @@ INSTALLED := $(VENV)/.installed
 # the rivals' packages, which nothing but the benchmarks needs
 BENCH := .venv-bench
 BENCH_INSTALLED := $(BENCH)/.installed
+# the official client of the Delta Sharing server, which nothing but its tests needs
+CLIENTS := .venv-clients
+CLIENTS_INSTALLED := $(CLIENTS)/.installed
 # What `make sql` runs, and where; passed through the environment, so that quotes survive.
 export QUERY ENVIRONMENT BUILD AS_OF
 export ONLY RUNS EVENTS OUT COUNT SEED
@@ -18,7 +21,7 @@ export ONLY RUNS EVENTS OUT COUNT SEED
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak ui sql docs demo bench clean
+.PHONY: help run test soak ui sharing sql docs demo bench clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,7 +29,7 @@ help: ## what there is
 run: $(INSTALLED) ## land what is new, build, check and publish both environments, once
 	@$(BIN)/python -m dagster_project.run
 
-test: $(INSTALLED) ## linters, types and tests
+test: $(INSTALLED) $(CLIENTS_INSTALLED) ## linters, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -39,6 +42,9 @@ soak: $(INSTALLED) ## promises held for long: kills, readers, fuzz, limits, grow
 
 ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)
 	@$(BIN)/python -m dagster_project.ui --port $(PORT)
+
+sharing: $(INSTALLED) ## a Delta Sharing server on http://127.0.0.1:8808 (PORT=…), see README "Share it"
+	@$(BIN)/python -m dagster_project.server serve $(if $(filter command% environment%,$(origin PORT)),--port $(PORT))
 
 sql: $(INSTALLED) ## a prompt on what is published, or QUERY="…" (ENVIRONMENT=sandbox, AS_OF=2025-01-31, BUILD=1)
 	@$(BIN)/python -m dagster_project.sql
@@ -70,4 +76,10 @@ $(BENCH_INSTALLED): benchmarks/requirements.lock | $(INSTALLED)
 	@echo "Installing the rivals into $(BENCH), once"
 	@rm -rf $(BENCH)
 	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(BENCH) -r benchmarks/requirements.lock
+	@touch $@
+
+$(CLIENTS_INSTALLED): tests/clients.lock | $(INSTALLED)
+	@echo "Installing what tests load shares with into $(CLIENTS), once"
+	@rm -rf $(CLIENTS)
+	@$(BIN)/uv pip install --quiet --require-hashes --no-deps --python $(BIN)/python --target $(CLIENTS) -r tests/clients.lock
 	@touch $@

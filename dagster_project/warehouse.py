@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -71,6 +72,7 @@ class Warehouse:
     named_shares_file: Path | None = None
     retention: Policy = Policy()
     alert_url: str = ""
+    sharing_url: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Warehouse":
@@ -100,6 +102,7 @@ class Warehouse:
             _shares_file(environ),
             _policy(environ.get("ROLLCALL_RETENTION", "")),
             _alert_url(environ),
+            _sharing_url(environ),
         )
 
     @property
@@ -121,6 +124,16 @@ class Warehouse:
     def shares_folder(self) -> Path:
         """What is known of each share: a folder each."""
         return self.home / "shares"
+
+    @property
+    def tokens_file(self) -> Path:
+        """What is kept of the tokens of the Delta Sharing server."""
+        return self.home / "sharing" / "tokens.json"
+
+    @property
+    def server_lock_file(self) -> Path:
+        """Held by the Delta Sharing server while it runs."""
+        return self.home / "sharing" / "server.lock"
 
     @property
     def told_file(self) -> Path:
@@ -197,6 +210,7 @@ class Warehouse:
             **({"ROLLCALL_SHARES": str(file)} if (file := self.named_shares_file) else {}),
             **({"ROLLCALL_RETENTION": str(self.retention)} if self.retention else {}),
             **({"ROLLCALL_ALERT_URL": self.alert_url} if self.alert_url else {}),
+            **({"ROLLCALL_SHARING_URL": self.sharing_url} if self.sharing_url else {}),
         }
 
     @contextmanager
@@ -497,6 +511,21 @@ def _alert_url(environ: Mapping[str, str]) -> str:
         # not the value: such URLs hold a token
         raise ConfigurationError(
             "ROLLCALL_ALERT_URL is no http:// or https:// address. Correct or unset it."
+        )
+    return url
+
+
+def _sharing_url(environ: Mapping[str, str]) -> str:
+    url = environ.get("ROLLCALL_SHARING_URL", "").strip().rstrip("/")
+    if not url:
+        return ""
+    parts = urlsplit(url)
+    is_here = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_here)
+    if not is_safe or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ConfigurationError(
+            "ROLLCALL_SHARING_URL has to be an https:// address, such as"
+            " https://shares.example.com: tokens travel to it."
         )
     return url
 

@@ -1,7 +1,7 @@
 """Audit events of shares, in the shape of every other audit event, into the landing folder.
 
-Belongs here: the event of a receipt, and its file. Does not belong here: which receipts have one
-(exporting.py).
+Belongs here: the shape of an event, the event of a receipt, and its file. Does not belong here:
+which receipts have one (exporting.py), events of reading at the server (server/journal.py).
 
 The event's id is the receipt's, its file is named after it and written once: the next run lands
 it like any extract. Nothing follows from an event but its own row: a share leaves the audit events
@@ -40,22 +40,50 @@ def has_event(body: Mapping[str, Any]) -> bool:
 def event_of(receipt: Receipt) -> dict[str, Any]:
     """The event of a receipt; a function of the receipt alone."""
     body = receipt.body
-    moment = str(body["committed_at"] or body["requested_at"])
+    return shaped(
+        id_=receipt.receipt_id,
+        action=REVOKED if body["reason_code"] == "revoked" else ACTIONS[body["status"]],
+        moment=str(body["committed_at"] or body["requested_at"]),
+        actor=(body["actor"]["type"], body["actor"]["id"]),
+        subject=body,
+        metadata={
+            "reason_code": body["reason_code"] or "",
+            "row_count": body["row_count"],
+            "content_sha256": body["content_sha256"] or "",
+            "receipt_sha256": receipt.sha256,
+        },
+    )
+
+
+def shaped(  # noqa: PLR0913 - what an event is made of, by name
+    *,
+    id_: str,
+    action: str,
+    moment: str,
+    actor: tuple[str, str],
+    subject: Mapping[str, Any],
+    metadata: Mapping[str, Any],
+) -> dict[str, Any]:
+    """An audit event about a share.
+
+    `moment`: UTC in ISO 8601, to the millisecond; `actor`: type and id; `subject`: share, consumer,
+    destination, environment, projects and workspace_ids, as a receipt's body has them.
+    """
     share = {
         "type": "share",
-        "id": body["share"],
-        "name": body["share"],
-        "metadata": {"consumer": body["consumer"], "destination": body["destination"]},
+        "id": subject["share"],
+        "name": subject["share"],
+        "metadata": {"consumer": subject["consumer"], "destination": subject["destination"]},
     }
     return {
-        "id": receipt.receipt_id,
-        "action": REVOKED if body["reason_code"] == "revoked" else ACTIONS[body["status"]],
+        "id": id_,
+        "action": action,
         "occurredAt": f"{moment[:23]}Z",
         "version": 1,
-        "environment": body["environment"],
+        "environment": subject["environment"],
         "actor": {
-            "type": body["actor"]["type"],
-            "id": body["actor"]["id"],
+            "type": actor[0],
+            "id": actor[1],
             "name": "",
             "metadata": {
                 "first_name": "",
@@ -65,18 +93,15 @@ def event_of(receipt: Receipt) -> dict[str, Any]:
                 "impersonator_reason": "",
             },
         },
-        "targets": [*_projects(body), share],
+        "targets": [*_projects(subject), share],
         "context": {"location": "", "userAgent": "rollcall"},
         "metadata": {
-            "source": f"shares/{body['share']}",
+            "source": f"shares/{subject['share']}",
             "start_date": "",
             "end_date": "",
             "interval": "",
-            "consumer": body["consumer"],
-            "reason_code": body["reason_code"] or "",
-            "row_count": body["row_count"],
-            "content_sha256": body["content_sha256"] or "",
-            "receipt_sha256": receipt.sha256,
+            "consumer": subject["consumer"],
+            **metadata,
         },
     }
 

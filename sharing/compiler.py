@@ -22,8 +22,11 @@ from sharing.treatments import PERSONAL, hashed, truncated
 
 FORMAT_VERSION = 1
 ENDS = ("workspace_id", "environment")
-# Were they shared, each export would be the reason for the next one.
-OWN_ACTIONS = ("analytics.export", "analytics.export_refused", "share.revoked")
+# What receipts are told by, and what consumers did at the server. Were they shared, each export
+# would be the reason for the next one, and so would each read.
+RECEIPT_ACTIONS = ("analytics.export", "analytics.export_refused", "share.revoked")
+READ_ACTIONS = ("share.read", "share.read_refused")
+OWN_ACTIONS = (*RECEIPT_ACTIONS, *READ_ACTIONS)
 
 # What a stream holds of each event: a strict subset of what `full` shares of it.
 STREAM = (

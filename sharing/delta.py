@@ -1,7 +1,7 @@
 """Delta tables at a destination: one commit replaces the files of the days that changed.
 
 Belongs here: schema, live files, commits. Does not belong here: how files are written
-(staging.py), when they are deleted (versions.py).
+(staging.py), when they are deleted (versions.py), how a table is served (server/tables.py).
 
 The files are those that DuckDB wrote and the gates looked at; a commit names them. Times are with
 zone and no other feature is asked for, so any reader of protocol 1 can open a table, and one that
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote
 
 from deltalake import CommitProperties, DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError, TableNotFoundError
@@ -23,9 +24,21 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 from sharing.compiler import Slice
 from sharing.contract import TYPES
 from sharing.stores import DestinationError, Store
-from sharing.versions import File
+from sharing.versions import DELTA_LOG, File
 
 CHANGE_FEED = {"delta.enableChangeDataFeed": "true"}
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What the log holds of a commit: files that came and went, and the share's version it is of.
+
+    Files that went have no number of rows, none has a hash.
+    """
+
+    added: Sequence[File]
+    removed: Sequence[File]
+    number: int
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,12 @@ def _type(word: str) -> PrimitiveType | ArrayType:
     return PrimitiveType(name)
 
 
-def open_table(store: Store, model: str) -> DeltaTable | None:
-    """A table as it stands, None before its first commit. Raises DestinationError."""
+def open_table(store: Store, model: str, version: int | None = None) -> DeltaTable | None:
+    """A table as it stands, or stood; None before its first commit. Raises DestinationError."""
     try:
-        return DeltaTable(f"{store.uri}/{model}", storage_options=dict(store.options) or None)
+        return DeltaTable(
+            f"{store.uri}/{model}", version=version, storage_options=dict(store.options) or None
+        )
     except TableNotFoundError:
         return None
     except (DeltaError, OSError) as error:
@@ -76,6 +91,36 @@ def live_files(table: DeltaTable | None, slice_: Slice) -> dict[str, File]:
         )
         for row in found
     }
+
+
+def read_commit(store: Store, slice_: Slice, version: int) -> Logged | None:
+    """One commit; None when the log no longer has it. Raises DestinationError.
+
+    Read from the log itself: deltalake tells rows that changed and which files a version has, but
+    not which files a commit took away.
+    """
+    content = store.read(f"{slice_.model}/{DELTA_LOG}/{version:020d}.json")
+    if content is None:
+        return None
+    found: dict[str, list[Mapping[str, Any]]] = {"add": [], "remove": [], "commitInfo": []}
+    try:
+        for line in content.splitlines():
+            for kind, action in json.loads(line).items():
+                found.setdefault(kind, []).append(action)
+        return Logged(
+            [_logged(action, slice_) for action in found["add"]],
+            [_logged(action, slice_) for action in found["remove"]],
+            int(found["commitInfo"][0]["share_version"]),
+        )
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise _unusable(slice_.model, error) from None
+
+
+def _logged(action: Mapping[str, Any], slice_: Slice) -> File:
+    day = str(action["partitionValues"][slice_.day] or "") if slice_.day else ""
+    rows = int(json.loads(action["stats"])["numRecords"]) if action.get("stats") else 0
+    path = f"{slice_.model}/{unquote(action['path'])}"
+    return File(path, day, rows, int(action["size"]), "")
 
 
 def commit(store: Store, slice_: Slice, change: Commit, now: datetime) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 
 from landing.schema import RECEIPTS
-from sharing.compiler import OWN_ACTIONS
+from sharing.compiler import RECEIPT_ACTIONS
 
 TABLE = "raw.share_receipts"
 FIRST = "0" * 64
@@ -118,7 +118,7 @@ def _missing(connection: duckdb.DuckDBPyConnection, hashes: Mapping[str, str]) -
     events = connection.execute(
         "select id, payload->'metadata'->>'receipt_sha256' from raw.audit_events"
         " where list_contains(?, action) order by id",
-        [list(OWN_ACTIONS)],
+        [list(RECEIPT_ACTIONS)],
     ).fetchall()
     return [
         f"receipt {name}: an audit event tells of it, and it is gone or another"

@@ -50,7 +50,7 @@ class Store:
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file, None where there is none."""
-        with _faults():
+        with faults():
             try:
                 return bytes(obstore.get(self.store, path).bytes())
             except (FileNotFoundError, exceptions.NotFoundError):
@@ -58,7 +58,7 @@ class Store:
 
     def create(self, path: str, content: bytes) -> None:
         """Write a file that must not exist. Raises AlreadyThereError."""
-        with _faults():
+        with faults():
             try:
                 obstore.put(self.store, path, content, mode="create")
             except exceptions.AlreadyExistsError as error:
@@ -66,23 +66,23 @@ class Store:
 
     def replace(self, path: str, content: bytes) -> None:
         """Write a file, whatever was there."""
-        with _faults():
+        with faults():
             obstore.put(self.store, path, content)
 
     def upload(self, path: str, source: Path) -> None:
         """Write the content of a local file."""
-        with _faults():
+        with faults():
             obstore.put(self.store, path, source)
 
     def list(self, folder: str = "") -> list[str]:
         """Every path below a folder. Says that a bucket is gone, as reading one file does not."""
-        with _faults():
+        with faults():
             chunks = obstore.list(self.store, folder or None)
             return sorted(entry["path"] for chunk in chunks for entry in chunk)
 
     def delete(self, paths: Iterable[str]) -> None:
         """Delete files; those that are not there are no fault."""
-        with _faults():
+        with faults():
             for path in paths:
                 try:
                     obstore.delete(self.store, path)
@@ -95,14 +95,14 @@ def open_store(destination: Destination) -> Store:
     parts = urlsplit(destination.url)
     path = unquote(parts.path).rstrip("/")
     if destination.kind == "folder":
-        with _faults():
+        with faults():
             local = LocalStore(path, mkdir=True, automatic_cleanup=True)
         return Store(local, path, {})
     keys = _credentials(destination)
     named = {"region": destination.region, "endpoint": destination.endpoint}
     settings = {key: value for key, value in {**keys, **named}.items() if value}
     is_plain = bool(destination.endpoint and destination.endpoint.startswith("http:"))
-    with _faults():
+    with faults():
         bucket = S3Store(
             parts.netloc,
             prefix=path.lstrip("/"),
@@ -143,8 +143,8 @@ def _credentials(destination: Destination) -> dict[str, str]:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
-    """Faults as words; what a server said may hold anything and is not repeated."""
+def faults() -> Iterator[None]:
+    """Faults as DestinationError; what a server said may hold anything and is not repeated."""
     try:
         yield
     except (AlreadyThereError, DestinationError):

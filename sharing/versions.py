@@ -107,13 +107,23 @@ def newest(store: Store) -> Version | None:
 
 def read(store: Store, path: str) -> Version:
     """One manifest. Raises DestinationError when it is gone or is none."""
-    content = store.read(path)
+    return _parsed(store.read(path) or b"", path)
+
+
+def _parsed(content: bytes, path: str) -> Version:
     try:
-        return Version.from_json(content or b"")
+        return Version.from_json(content)
     except (ValueError, KeyError, TypeError):
         raise DestinationError(
             "manifest_unreadable", f"{path} at the destination is no manifest of this version"
         ) from None
+
+
+def find(store: Store, number: int) -> Version | None:
+    """The version of a number, None when its manifest is not, or no longer, there."""
+    path = path_of(MANIFESTS, number)
+    content = store.read(path)
+    return None if content is None else _parsed(content, path)
 
 
 def commit(store: Store, version: Version) -> None:

@@ -213,7 +213,7 @@ def test_a_share_of_events_leaves_out_the_audit_events_of_shares() -> None:
         " date '2026-03-01' as activity_date, 'production' as environment",
         [
             [*OWN_ACTIONS, "analytics.view", "analytics.export"],
-            [*["audit_events"] * 4, "auth_events"],
+            [*["audit_events"] * (len(OWN_ACTIONS) + 1), "auth_events"],
         ],
     )
     query = f"select type from ({compiled.slices[0].query}) order by 1"

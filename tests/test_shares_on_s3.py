@@ -10,13 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from deltalake import DeltaTable
+from served import THINGS, listening
 from shares import DAY, HASH_KEY, World, event, some_days
 
 from sharing import stores
@@ -166,6 +169,34 @@ def test_a_delta_table_in_a_bucket_is_one_to_a_reader(
     assert table.count() == 13
     assert table.history(1)[0]["receipt_id"] == world.receipts()[-1]["receipt_id"]
     assert table.load_cdf(starting_version=table.version()).read_all().num_rows == 3 + 4
+
+
+def test_a_consumer_loads_from_a_bucket_through_the_server(
+    tmp_path: Path, server: str, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = made(tmp_path / "world", server, "delta", monkeypatch)
+    world.carry_out()
+    world.now += timedelta(hours=1)
+    world.step(event("late", DAY))
+    mine = sorted(one[1] for one in world.events.values() if one[0] == "ws_a")
+    with listening(world) as served:
+        assert sorted(row[1] for row in served.load()) == mine
+        assert sorted(row[1] for row in served.load(version=1)) == sorted({*mine} - {"late"})
+        assert len(served.load_changes(starting_version=2)) == 3 + 4
+        urls = [urlsplit(file["url"]) for file in served.files()]
+        world.consumer["status"] = "revoked"
+        world.write_file()
+        assert served.ask(f"{THINGS}/query", {}).status_code == 403
+    asked = [parse_qs(url.query) for url in urls]
+    assert {url.path.rsplit("/", 3)[1] for url in urls} == {"fct_things"}
+    assert {url.path.split("/fct_things")[0] for url in urls} == {f"/{BUCKET}/{PREFIX}"}
+    assert {one["X-Amz-Expires"][0] for one in asked} == {"900"}
+    assert KEYS["secret_access_key"] not in "".join(url.geturl() for url in urls)
+    # a bucket that is gone is nobody's fault that could be told to a consumer
+    world.consumer["status"] = "active"
+    world.write_file()
+    empty(bucket)
+    assert served.refusal(f"{THINGS}/query", {}) == (503, "TEMPORARILY_UNAVAILABLE")
 
 
 def test_revoking_empties_the_prefix_and_nothing_else(world: World, bucket: Any) -> None:

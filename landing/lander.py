@@ -154,7 +154,9 @@ class _Run:
 
     def _fail(self, found: Found, failure: FileFailure, started: float) -> FileResult:
         if failure.detail and failure.detail != failure.reason:
-            _log.warning("%s: %s", found.path, failure.detail)
+            # what a reader complains of may quote what it read
+            detail = self.rules.redact_line(failure.detail, Counter())
+            _log.warning("%s: %s", found.path, detail)
         self.connection.begin()
         try:
             entry = self.ledger.write(found, "failed", reason=failure.reason)

@@ -31,12 +31,24 @@ VALUES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             ("authorization=Basic dXNlcjpw", "dXNlcjpw"),
             ('{"Authorization": "Token 12345678"}', "12345678"),
             ("Proxy-Authorization: Digest username=x", "username"),
+            # as CGI and WSGI name the header
+            ("HTTP_AUTHORIZATION=Token 12345678", "12345678"),
+            ("'HTTP_X_AUTHORIZATION': 'Token 12345678'", "12345678"),
         ],
-        ["authorization failed", "missing authorization header", "authorization_code"],
+        [
+            "authorization failed",
+            "missing authorization header",
+            "authorization_code",
+            "requires_authorization=true",
+        ],
     ),
     "cookie_header": (
-        [("Cookie: sid=31d4d96e407aad42", "31d4d96e"), ("Set-Cookie: a=b; Path=/", "a=b")],
-        ["cookies disabled", "cookie consent given"],
+        [
+            ("Cookie: sid=31d4d96e407aad42", "31d4d96e"),
+            ("Set-Cookie: a=b; Path=/", "a=b"),
+            ("'HTTP_COOKIE': 'sid=31d4d96e407aad42'", "31d4d96e"),
+        ],
+        ["cookies disabled", "cookie consent given", "show_cookie: yes"],
     ),
     "bearer_scheme": (
         [
@@ -160,11 +172,11 @@ VALUES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
 
 KEYS: dict[str, tuple[list[str], list[str]]] = {
     "deny_authorization": (
-        ["authorization", "Authorization", "proxy-authorization", "auth_header"],
+        ["authorization", "proxy-authorization", "auth_header", "HTTP_AUTHORIZATION"],
         ["authorization_type", "authorized", "author"],
     ),
     "deny_cookie": (
-        ["cookie", "Set-Cookie", "cookies", "session_cookie_value"],
+        ["cookie", "Set-Cookie", "cookies", "session_cookie_value", "HTTP_COOKIE"],
         ["cookie_name", "cookie_consent"],
     ),
     "deny_token": (

@@ -40,7 +40,7 @@ from landing.reasons import FileFailure, Reason
 from landing.schema import create_raw_schema
 from landing.secrets import SecretRules, load_rules
 from landing.store import Counts, FileRows, check_balance
-from landing.tabular import OddRecord, csv_slices, parquet_queries, quote
+from landing.tabular import OddRecord, csv_slices, is_want_of_space, parquet_queries, quote
 
 FUTURE_TOLERANCE = timedelta(hours=24)
 KEPT_OF_REJECTED = 64 << 10
@@ -313,6 +313,8 @@ class _FileReader:
                 self._stage(query, first_line)
                 self.rows.insert_staged()
         except duckdb.Error as error:
+            if is_want_of_space(error):
+                raise
             raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
         return digest
 

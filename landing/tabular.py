@@ -246,6 +246,8 @@ def parquet_queries(
         described = connection.execute(f"describe select * from {source}").fetchall()
         (rows,) = connection.execute(f"select count(*) from {source}").fetchall()[0]
     except duckdb.Error as error:
+        if is_want_of_space(error):
+            raise
         raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
     members = [
         f"{quote(name)}: {_parquet_json(name, kind)}"
@@ -256,6 +258,11 @@ def parquet_queries(
     for first in range(0, rows, ROWS_PER_SLICE):
         last = first + ROWS_PER_SLICE - 1
         yield first + 1, f"{select} where file_row_number between {first} and {last}"
+
+
+def is_want_of_space(error: duckdb.Error) -> bool:
+    """Whether DuckDB lacked memory or disk: no file is to be called broken for that."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "No space left" in str(error)
 
 
 def _parquet_json(name: str, kind: str) -> str:

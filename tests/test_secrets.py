@@ -426,3 +426,25 @@ def test_planted_secrets_are_nowhere_in_the_database_file(tmp_path):
     warehouse.connection.close()
     raw = (tmp_path / "w.duckdb").read_bytes()
     assert [s for s in [*PLANTED, key_secret] if len(s) >= 8 and s.encode() in raw] == []
+
+
+def test_a_path_with_a_secret_is_refused_and_known_without_it(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    for number in range(2):
+        warehouse.write(f"auth_events/a.jsonl?token=planted{number}", [event()])
+    warehouse.write("auth_events/https:%2F%2Fu:planted@h%2Fa.jsonl", [event()])
+    warehouse.write("auth_events/password=planted/a.jsonl", [event()])
+    warehouse.write("auth_events/token_count=2/100%25.jsonl", [event()])
+    results = {file.path: file for file in warehouse.land().files}
+    assert "planted" not in str(results)
+    assert set(results) == {
+        "auth_events/a.jsonl?token=[redacted:oauth_parameter]",
+        "auth_events/a.jsonl?token=[redacted:oauth_parameter] (2)",
+        "auth_events/https://[redacted:url_credentials]@h/a.jsonl",
+        "auth_events/password=[redacted:assigned_secret]",
+        "auth_events/token_count=2/100%25.jsonl",
+    }
+    good = results.pop("auth_events/token_count=2/100%25.jsonl")
+    assert good.status == "landed"
+    assert {file.reason for file in results.values()} == {"file_secret_in_name"}
+    assert warehouse.land().files == []

@@ -46,6 +46,26 @@ def test_no_byte_of_a_planted_secret_is_left_anywhere(shared_runs: SharedRuns) -
     assert b"[redacted:" in shared
 
 
+def test_the_key_of_pseudonyms_is_in_the_build_file_alone(shared_runs: SharedRuns) -> None:
+    home = shared_runs.place / "home"
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+        [pads] = connection.execute(
+            "select inner_pad, outer_pad from raw.pseudonym_keys"
+        ).fetchall()
+    halves = [bytes(pad[:32]) for pad in pads]
+    spelled = halves + [repr(half)[2:-1].encode() for half in halves]
+    spelled += [
+        text for half in halves for text in (half.hex().encode(), half.hex().upper().encode())
+    ]
+    found = {
+        name.split(",")[0]
+        for folder in (home, shared_runs.place / "out")
+        for name, content in canaries.contents(folder)
+        if any(form in content for form in spelled)
+    }
+    assert found == {"warehouse.duckdb"}
+
+
 def test_what_looks_for_secrets_finds_them_in_every_kind_of_file(tmp_path: Path) -> None:
     content = lines([event(note=MARK)])
     for place in ("duckdb", "parquet", "gz", "zst", "sqlite", "log"):

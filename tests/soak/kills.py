@@ -24,6 +24,7 @@ import yaml
 
 from dagster_project.audits import account_for_every_line
 from landing import TABLES, create_raw_schema
+from landing.schema import put_pseudonym_key
 from tests.conftest import ROOT, job_environment, run_job
 
 EVENTS, DAYS = 4_000, 20
@@ -95,7 +96,7 @@ class Home:
         with duckdb.connect(str(self.home / "warehouse.duckdb")) as connection:
             create_raw_schema(connection)
             # pseudonyms are made with a warehouse's own key: here, of both the same
-            connection.execute("update raw.pseudonym_keys set key = 'one and the same'")
+            put_pseudonym_key(connection, b"one and the same")
 
     def take(self, files: list[tuple[Path, Path]]) -> None:
         """Files arrive, each by a rename."""

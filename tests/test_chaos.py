@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,22 @@ def test_a_parquet_file_is_not_called_broken_for_want_of_memory(tmp_path: Path) 
     assert raw.rows("select path from raw.landed_files where status = 'failed'") == []
     raw.connection.execute("set memory_limit = '1GB'")
     assert [file.status for file in raw.land().files] == ["landed", "failed"]
+
+
+def test_a_damaged_parquet_file_never_meets_the_warehouses_own_duckdb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two swapped bytes in a page (a string's length, say) end in "database has been invalidated",
+    # after which a connection refuses whatever it is asked. So the warehouse's is shut out here.
+    work_folder = tmp_path / "work"
+    work_folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(work_folder))
+    raw = Raw(tmp_path)
+    raw.connection.execute(f"set allowed_directories = ['{work_folder}/']")
+    raw.connection.execute("set enable_external_access = false")
+    raw.write("auth_events/a.parquet", fuzz.seed_files(tmp_path)["parquet"])
+    raw.write("auth_events/b.jsonl", [event(id="neighbour")])
+    assert [file.status for file in raw.land().files] == ["landed", "landed"]
 
 
 def test_a_share_short_of_memory_leaves_nothing_and_heals(

@@ -25,7 +25,7 @@ MadeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 def run_job(
-    home: Path, landing: Path | None = None, **env: str
+    home: Path, landing: Path | None = None, *, timeout: float = 600, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m dagster_project.run` with its own home; exit code, stdout and stderr as text.
 
@@ -38,7 +38,7 @@ def run_job(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=timeout,
     )
 
 

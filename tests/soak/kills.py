@@ -126,7 +126,8 @@ class Home:
 
     def run(self) -> list[str]:
         """An ordinary run; what was wrong with it."""
-        done = run_job(self.home, self.landing)
+        # a run that hangs is a fault; one on a busy machine took five minutes
+        done = run_job(self.home, self.landing, timeout=3_600)
         return [] if done.returncode == 0 else [f"exit {done.returncode}: {done.stdout[-600:]}"]
 
     def run_killed_after(self, seconds: float) -> str:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m dagster_project.run",
         description="Land what is new, build both environments, check, publish, share. Settings:"
         " ROLLCALL_HOME, ROLLCALL_LANDING, ROLLCALL_SHARES, ROLLCALL_ENGINE,"
-        " ROLLCALL_LOCK_SECONDS.",
+        " ROLLCALL_LOCK_SECONDS, ROLLCALL_MEMORY.",
     )
     parser.parse_args(arguments)
     try:

@@ -20,6 +20,8 @@ from shares import HASH_KEY, World, some_days
 
 from dagster_project.progress import remedy
 from landing import TABLES
+from landing.reasons import FileFailure
+from landing.tabular import parquet_slices
 from tests.landing_cases import Warehouse as Raw
 from tests.landing_cases import event
 from tests.soak import fuzz, limits, readers, work
@@ -80,15 +82,17 @@ def test_too_little_memory_is_said_leaves_what_was_published_and_heals(tmp_path:
 
 
 def test_a_parquet_file_is_not_called_broken_for_want_of_memory(tmp_path: Path) -> None:
-    raw = Raw(tmp_path)
-    raw.write("auth_events/a.parquet", fuzz.seed_files(tmp_path)["parquet"])
-    raw.write("auth_events/b.parquet", b"PAR1 is no file PAR1")
-    raw.connection.execute("set memory_limit = '1MB'")
+    good = tmp_path / "a.parquet"
+    good.write_bytes(fuzz.seed_files(tmp_path)["parquet"])
+    table = TABLES["auth_events"]
     with pytest.raises(duckdb.OutOfMemoryException):
-        raw.land()
-    assert raw.rows("select path from raw.landed_files where status = 'failed'") == []
-    raw.connection.execute("set memory_limit = '1GB'")
-    assert [file.status for file in raw.land().files] == ["landed", "failed"]
+        list(parquet_slices(good, table, tmp_path, "200KB"))
+    [part] = [part.first_line for part in parquet_slices(good, table, tmp_path, "1GB")]
+    assert part == 1
+    broken = tmp_path / "b.parquet"
+    broken.write_bytes(b"PAR1 is no file PAR1")
+    with pytest.raises(FileFailure):
+        list(parquet_slices(broken, table, tmp_path, "1GB"))
 
 
 def test_a_damaged_parquet_file_never_meets_the_warehouses_own_duckdb(

@@ -246,7 +246,8 @@ def parquet_slices(path: Path, table: Table, folder: Path, memory: str) -> Itera
     target = folder / "parquet"
     first_line = 1
     try:
-        with duckdb.connect(config={**_READER, "memory_limit": memory}) as reader:
+        with duckdb.connect(config=_reader_settings(folder, memory)) as reader:
+            reader.execute("set TimeZone = 'UTC'")  # in which times inside of objects are told
             described = reader.execute(
                 f"describe select * from read_parquet({quote(str(path))})"
             ).fetchall()
@@ -270,10 +271,13 @@ def parquet_slices(path: Path, table: Table, folder: Path, memory: str) -> Itera
         target.unlink(missing_ok=True)
 
 
-_READER: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
+def _reader_settings(folder: Path, memory: str) -> dict[str, str | bool | int | float | list[str]]:
+    return {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "memory_limit": memory,
+        "temp_directory": str(folder / "spill"),
+    }
 
 
 def _up_to_a_slice(reader: duckdb.DuckDBPyConnection) -> list[bytes]:

@@ -108,14 +108,8 @@ def carry_out(  # noqa: PLR0913 - what an attempt works with, by name
     Faults of the destination are outcomes with a receipt; what nobody foresaw is raised.
     """
     folder = places.state / share.name
-    with (
-        _stage(folder) as stage,
-        _reader(share, published, stage, places.memory) as (
-            reader,
-            key,
-            missing,
-        ),
-    ):
+    with _stage(folder) as stage, _reader(share, published, stage, places.memory) as opened:
+        reader, key, missing = opened
         projects = reader.projects(share.environment, consumer.workspace_ids)
         subject = telling.Subject(
             share,

@@ -13,7 +13,7 @@ import gzip
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -243,11 +243,11 @@ def inflated(value: bytes) -> bytes:
         return value
 
 
-def leaks(pieces: Iterator[tuple[str, bytes]]) -> list[str]:
-    """Where a canary stands, with what is around it."""
+def leaks(pieces: Iterable[tuple[str, bytes]], sought: Sequence[bytes] = NEEDLES) -> list[str]:
+    """Where one of the byte strings stands, with what is around it."""
     found = []
     for name, content in pieces:
-        for needle in NEEDLES:
+        for needle in sought:
             at = content.find(needle)
             if at >= 0:
                 found.append(f"{name}: {content[max(0, at - 80) : at + 20]!r}")

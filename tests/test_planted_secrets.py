@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import sqlite3
 import zlib
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import duckdb
 from backports import zstd
 
+from landing.schema import KEY_BYTES
 from landing.secrets import load_rules
 from tests import canaries
 from tests.canaries import MARK
@@ -17,53 +19,49 @@ from tests.conftest import SharedRuns
 from tests.landing_cases import event, lines
 
 
-def test_no_byte_of_a_planted_secret_is_left_anywhere(shared_runs: SharedRuns) -> None:
+def test_no_byte_of_a_planted_secret_is_left_and_the_key_is_in_the_build_file_alone(
+    shared_runs: SharedRuns,
+) -> None:
     first = shared_runs.done[0]
     assert first.returncode == 0, first.stdout + first.stderr
     home, out = shared_runs.place / "home", shared_runs.place / "out"
-    for done in shared_runs.done:
-        said = (done.stdout + done.stderr).encode()
-        assert canaries.leaks(iter([("what a run said", said)])) == []
-    for log in sorted(shared_runs.place.glob("run_*.log")):
-        assert canaries.leaks(iter([(log.name, log.read_bytes())])) == []
-    assert canaries.leaks(canaries.contents(home)) == []
-    assert canaries.leaks(canaries.contents(out)) == []
-    # they were there, each was met, and rows with them went all the way
-    assert MARK.encode() in (home.parent / "landing/auth_events/canaries.jsonl").read_bytes()
     rules = load_rules()
-    assert shared_runs.planted == {one.rule_id for one in rules.values} | {r for r, _ in rules.deny}
-    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
-        found = connection.execute("select distinct rule_id from raw.redactions").fetchall()
-        # the secrets of one rule are taken by a broader one before it
-        assert {rule for (rule,) in found} == shared_runs.planted - {"ai_key"}
-        [(refused, told)] = connection.execute(
-            "select count(*), count(distinct path) from raw.landed_files"
-            " where reason = 'file_secret_in_name'"
-        ).fetchall()
-    assert refused == told == len(list(canaries.paths([""] * len(rules.values))))
-    assert "The path holds a secret. Rename the file or folder" in first.stdout
-    shared = b"".join(content for _, content in canaries.contents(out))
-    assert b"[redacted:" in shared
-
-
-def test_the_key_of_pseudonyms_is_in_the_build_file_alone(shared_runs: SharedRuns) -> None:
-    home = shared_runs.place / "home"
     with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
         [pads] = connection.execute(
             "select inner_pad, outer_pad from raw.pseudonym_keys"
         ).fetchall()
-    halves = [bytes(pad[:32]) for pad in pads]
-    spelled = halves + [repr(half)[2:-1].encode() for half in halves]
-    spelled += [
-        text for half in halves for text in (half.hex().encode(), half.hex().upper().encode())
+        met = connection.execute("select distinct rule_id from raw.redactions").fetchall()
+        [(refused, told)] = connection.execute(
+            "select count(*), count(distinct path) from raw.landed_files"
+            " where reason = 'file_secret_in_name'"
+        ).fetchall()
+    said = [
+        (f"run {n}", (one.stdout + one.stderr).encode()) for n, one in enumerate(shared_runs.done)
     ]
-    found = {
-        name.split(",")[0]
-        for folder in (home, shared_runs.place / "out")
-        for name, content in canaries.contents(folder)
-        if any(form in content for form in spelled)
-    }
-    assert found == {"warehouse.duckdb"}
+    logs = [(log.name, log.read_bytes()) for log in sorted(shared_runs.place.glob("run_*.log"))]
+    places = (said, logs, canaries.contents(home), canaries.contents(out))
+    sought = [*canaries.NEEDLES, *spellings([pad[:KEY_BYTES] for pad in pads])]
+    found = canaries.leaks(itertools.chain(*places), sought)
+    assert {leak.partition(":")[0] for leak in found} == {
+        "warehouse.duckdb",
+        "warehouse.duckdb, raw.pseudonym_keys",
+    }, found
+    assert not [leak for leak in found if MARK in leak.lower()]
+    # they were there, each was met, and rows with them went all the way
+    assert MARK.encode() in (home.parent / "landing/auth_events/canaries.jsonl").read_bytes()
+    assert shared_runs.planted == {one.rule_id for one in rules.values} | {r for r, _ in rules.deny}
+    # the secrets of one rule are taken by a broader one before it
+    assert {rule for (rule,) in met} == shared_runs.planted - {"ai_key"}
+    assert refused == told == len(list(canaries.paths([""] * len(rules.values))))
+    assert "The path holds a secret. Rename the file or folder" in first.stdout
+    assert canaries.leaks(canaries.contents(out), [b"[redacted:"])
+
+
+def spellings(secrets: list[bytes]) -> list[bytes]:
+    """Byte strings as they are, in hex, and as Python writes them."""
+    hexed = [secret.hex().encode() for secret in secrets]
+    written = [repr(secret)[2:-1].encode() for secret in secrets]
+    return [*secrets, *hexed, *(one.upper() for one in hexed), *written]
 
 
 def test_what_looks_for_secrets_finds_them_in_every_kind_of_file(tmp_path: Path) -> None:

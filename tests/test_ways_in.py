@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,14 @@ PACKAGES = {"df": "pandas", "pl": "polars", "to_arrow_table": "pyarrow"}
 
 
 @pytest.fixture
-def known(demo_home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def known(demo_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What Python knows after the snippet that connects."""
     monkeypatch.chdir(ROOT)
     names: dict[str, Any] = {}
     exec(CONNECT.replace(".rollcall", str(demo_home)), names)
-    return names
+    yield names
+    # or who opens the file next in this process gets what is locked
+    names["marts"].close()
 
 
 def test_python_reads_every_mart_and_reaches_nothing_else(known: dict[str, Any]) -> None:
@@ -51,7 +54,6 @@ def test_python_reads_every_mart_and_reaches_nothing_else(known: dict[str, Any])
     for query in OUTSIDE:
         with pytest.raises(duckdb.Error, match=r"disabled|locked|read-only"):
             marts.execute(query)
-    marts.close()
 
 
 @pytest.mark.parametrize("snippet", FRAMES)
@@ -61,7 +63,6 @@ def test_frames_hold_the_same_rows(known: dict[str, Any], snippet: str) -> None:
         pytest.skip(f"{package} is not installed")
     exec(snippet, known)
     assert len(known["frame"]) == len(known["rows"])
-    known["marts"].close()
 
 
 def test_the_command_line_reads_and_reaches_nothing_else(demo_home: Path) -> None:

@@ -148,7 +148,8 @@ class Home:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                lines = [one for one in said.read_text().splitlines() if one and one[0] != " "]
+                # what a predecessor left behind is no stage, nor is what a stage says
+                lines = [one for one in said.read_text().splitlines() if one[:1] not in " !"]
                 stage = lines[-1][:40] if lines else "starting"
         return stage
 

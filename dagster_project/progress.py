@@ -5,6 +5,7 @@ not belong here: the summary's text (reporting.py).
 """
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,8 +116,26 @@ def cause(error: Any) -> str:
     """The innermost message of a serialized error, its first lines in one."""
     while error.cause is not None:
         error = error.cause
-    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-    return " ".join(lines)[:300]
+    return in_one_line(error.message)
+
+
+def in_one_line(message: str) -> str:
+    """The first lines of a message in one: of dbt what its log says, of DuckDB no more than said.
+
+    DuckDB's advice names settings of its own, see `remedy`.
+    """
+    _, _, of_dbt = message.partition("Errors parsed from dbt logs:")
+    said, _, _ = (of_dbt or message).partition("Possible solutions:")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return " ".join(lines)[:300] + remedy(message)
+
+
+def remedy(message: str) -> str:
+    """What to do where DuckDB lacked memory; nothing where it lacked something else."""
+    if "Out of Memory Error" not in message:
+        return ""
+    memory = os.environ.get("ROLLCALL_MEMORY") or "80%"
+    return f" ROLLCALL_MEMORY is {memory}: set more (4GB, 80%) or unset it, and run again."
 
 
 def logger_definition(handler: logging.Handler) -> dg.LoggerDefinition:

@@ -24,7 +24,7 @@ from typing import Any
 
 import duckdb
 
-from dagster_project import alerts, reporting, shares, snapshots, worklist
+from dagster_project import alerts, progress, reporting, shares, snapshots, worklist
 from dagster_project.warehouse import (
     CHECKOUT,
     ENVIRONMENTS,
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m dagster_project.run",
         description="Land what is new, build both environments, check, publish, share. Settings:"
         " ROLLCALL_HOME, ROLLCALL_LANDING, ROLLCALL_SHARES, ROLLCALL_ENGINE,"
-        " ROLLCALL_LOCK_SECONDS.",
+        " ROLLCALL_LOCK_SECONDS, ROLLCALL_MEMORY.",
     )
     parser.parse_args(arguments)
     try:
@@ -93,7 +93,8 @@ def run_reporting_failures(warehouse: Warehouse, say: Say, log: Path) -> int:
         raise
     except Exception as error:
         traceback.print_exc()
-        say(f"rollcall: unforeseen {type(error).__name__}: {str(error).splitlines()[0][:300]}")
+        said = f"{str(error).splitlines()[0][:300]}{progress.remedy(str(error))}"
+        say(f"rollcall: unforeseen {type(error).__name__}: {said}")
         say(f"  what was published before still stands; the traceback is in {shown(log)}")
         alerts.send(warehouse, alerts.of_run("run", {"run": type(error).__name__}, []))
         return 1
@@ -169,11 +170,10 @@ def execute(warehouse: Warehouse, say: Say, log: Path, started: float) -> report
     import dagster as dg  # noqa: PLC0415
 
     from dagster_project.definitions import defs  # noqa: PLC0415
-    from dagster_project.progress import ProgressHandler, logger_definition  # noqa: PLC0415
 
-    handler = ProgressHandler(say)
+    handler = progress.ProgressHandler(say)
     definitions = dg.Definitions.merge(
-        defs(), dg.Definitions(loggers={"progress": logger_definition(handler)})
+        defs(), dg.Definitions(loggers={"progress": progress.logger_definition(handler)})
     )
     with dg.DagsterInstance.get() as instance:
         result = execute_job(definitions, job_to_run(warehouse), instance)

@@ -30,6 +30,7 @@ def places(at: Warehouse) -> Places:
         file=at.shares_file,
         plans=SEEDS / "plans.csv",
         rules=SEEDS / "secret_rules.csv",
+        memory=at.memory,
     )
 
 

@@ -73,6 +73,7 @@ class Warehouse:
     retention: Policy = Policy()
     alert_url: str = ""
     sharing_url: str = ""
+    memory: str = "80%"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Warehouse":
@@ -103,6 +104,7 @@ class Warehouse:
             _policy(environ.get("ROLLCALL_RETENTION", "")),
             _alert_url(environ),
             _sharing_url(environ),
+            _memory(environ),
         )
 
     @property
@@ -206,6 +208,7 @@ class Warehouse:
             "ROLLCALL_LANDING": str(self.landing),
             "ROLLCALL_ENGINE": self.engine,
             "ROLLCALL_LOCK_SECONDS": f"{self.lock_seconds:g}",
+            "ROLLCALL_MEMORY": self.memory,
             "DAGSTER_HOME": str(self.dagster_home),
             **({"ROLLCALL_SHARES": str(file)} if (file := self.named_shares_file) else {}),
             **({"ROLLCALL_RETENTION": str(self.retention)} if self.retention else {}),
@@ -328,6 +331,7 @@ class Warehouse:
             **NO_DOWNLOADS,
             "temp_directory": str(self.spill),
             "wal_autocheckpoint": "256MB",
+            "memory_limit": self.memory,
         }
         name = str(path) if path else ":memory:"
         connection = duckdb.connect(name, read_only=read_only, config=settings)
@@ -528,6 +532,16 @@ def _sharing_url(environ: Mapping[str, str]) -> str:
             " https://shares.example.com: tokens travel to it."
         )
     return url
+
+
+def _memory(environ: Mapping[str, str]) -> str:
+    text = environ.get("ROLLCALL_MEMORY", "").strip() or "80%"
+    if not re.fullmatch(r"(?i)0*[1-9]\d*(\.\d+)?\s*(%|[kmgt]i?b)", text):
+        raise ConfigurationError(
+            f"ROLLCALL_MEMORY is {text!r}. It has to be an amount such as 4GB, or a share of what"
+            " the machine has such as 80%."
+        )
+    return text
 
 
 def _lock_seconds(environ: Mapping[str, str]) -> float:

@@ -6,13 +6,16 @@ Belongs here: names, sizes, times, days named in a path. Does not: contents.
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from landing.contract import TABLES
 from landing.reasons import LandingError, Reason
+from landing.secrets import load_rules
 
 EXTENSIONS = {
     ".jsonl": ("jsonl", ""),
@@ -35,7 +38,7 @@ class Found(NamedTuple):
     """A file of the landing folder as it is now; `problem` says why it cannot be read at all."""
 
     path: str
-    """Relative to the landing folder, with `/`."""
+    """Relative to the landing folder, with `/`; without the secrets in it."""
     absolute: Path
     table_name: str | None
     format: str | None
@@ -57,6 +60,20 @@ def _is_unfinished(name: str) -> bool:
 def _printable(path: str) -> str:
     """Return the path as text that can be stored, also when the file name is not UTF-8."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _redacted(path: str) -> str:
+    """Return the path without secrets; the very same text where there are none.
+
+    Names are made from URLs, where a parameter may be escaped.
+    """
+    rules = load_rules()
+    redacted = rules.redact_value(path, Counter())
+    if redacted == path and "%" in path:
+        plain = unquote(path)
+        redacted = rules.redact_value(plain, Counter())
+        return path if redacted == plain else redacted
+    return redacted
 
 
 def _look(root: Path, relative: Path) -> Found:
@@ -85,8 +102,13 @@ def _look(root: Path, relative: Path) -> Found:
         problem = Reason.FILE_UNKNOWN_TABLE
     if problem is None and file_format is None:
         problem = Reason.FILE_UNKNOWN_FORMAT
+    path = _printable(relative.as_posix())
+    redacted = _redacted(path)
+    if redacted != path:
+        # every row would carry it as its file; what else is wrong can be told once it is renamed
+        problem = Reason.FILE_SECRET_IN_NAME
     return Found(
-        path=_printable(relative.as_posix()),
+        path=redacted,
         absolute=absolute,
         table_name=table_name,
         format=file_format,
@@ -101,7 +123,8 @@ def discover(folder: Path) -> Iterator[Found]:
     """Iterate over the files at rest below `folder`, in the order of their paths.
 
     Names that begin with `.` or `_` or end in `.tmp` or `.part` are left out, also as folders.
-    Links to folders are not followed. Raises LandingError if `folder` is no folder.
+    Links to folders are not followed. Paths that are the same without their secrets are numbered,
+    or one would take the other's place in the ledger. Raises LandingError if `folder` is no folder.
     """
     if not folder.is_dir():
         raise LandingError(
@@ -109,14 +132,21 @@ def discover(folder: Path) -> Iterator[Found]:
             "Create it, or set ROLLCALL_LANDING to the folder that holds the extracts."
         )
     root = folder.resolve()
+    alike: Counter[str] = Counter()
     for parent, folders, names in os.walk(root):
         links = [name for name in folders if Path(parent, name).is_symlink()]
         folders[:] = sorted(
             name for name in folders if name not in links and not _is_unfinished(name)
         )
         for name in sorted([*names, *links]):
-            if not _is_unfinished(name):
-                yield _look(root, Path(parent, name).relative_to(root))
+            if _is_unfinished(name):
+                continue
+            found = _look(root, Path(parent, name).relative_to(root))
+            if found.problem is Reason.FILE_SECRET_IN_NAME:
+                alike[found.path] += 1
+                if (number := alike[found.path]) > 1:
+                    found = found._replace(path=f"{found.path} ({number})")
+            yield found
 
 
 def _day(year: str, month: str, day: str) -> date | None:

@@ -40,7 +40,7 @@ from landing.reasons import FileFailure, Reason
 from landing.schema import create_raw_schema
 from landing.secrets import SecretRules, load_rules
 from landing.store import Counts, FileRows, check_balance
-from landing.tabular import OddRecord, csv_slices, parquet_queries, quote
+from landing.tabular import OddRecord, csv_slices, parquet_slices, quote
 
 FUTURE_TOLERANCE = timedelta(hours=24)
 KEPT_OF_REJECTED = 64 << 10
@@ -154,7 +154,9 @@ class _Run:
 
     def _fail(self, found: Found, failure: FileFailure, started: float) -> FileResult:
         if failure.detail and failure.detail != failure.reason:
-            _log.warning("%s: %s", found.path, failure.detail)
+            # what a reader complains of may quote what it read
+            detail = self.rules.redact_line(failure.detail, Counter())
+            _log.warning("%s: %s", found.path, detail)
         self.connection.begin()
         try:
             entry = self.ledger.write(found, "failed", reason=failure.reason)
@@ -292,7 +294,13 @@ class _FileReader:
     def read(self) -> str:
         """Stage and insert everything; returns the file's SHA-256."""
         if self.found.format == "parquet":
-            return self._read_parquet()
+            digest = file_digest(self.found.absolute)
+            [(memory,)] = self.connection.execute(
+                "select current_setting('memory_limit')"
+            ).fetchall()
+            for part in parquet_slices(self.found.absolute, self.table, self.run.work, memory):
+                self._read_slice(part)
+            return digest
         scan = TextScan(self.found.absolute, self.found.compression)
         slices = (
             csv_slices(scan, self.table, self.run.work)
@@ -302,17 +310,6 @@ class _FileReader:
         for part in slices:
             self._read_slice(part)
         return scan.sha256
-
-    def _read_parquet(self) -> str:
-        digest = file_digest(self.found.absolute)
-        queries = parquet_queries(self.connection, self.found.absolute, self.table)
-        try:
-            for first_line, query in queries:
-                self._stage(query, first_line)
-                self.rows.insert_staged()
-        except duckdb.Error as error:
-            raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
-        return digest
 
     def _read_slice(self, part: Slice) -> None:
         size = part.path.stat().st_size
@@ -336,11 +333,6 @@ class _FileReader:
 
     def _stage(self, lines: str, first_line: int) -> None:
         """Stage the texts of a query: by SQL where possible, the others one by one."""
-        if self.table.family != "event":
-            texts = self.connection.execute(lines).fetchall()
-            numbered = ((n, text) for n, (text,) in enumerate(texts, first_line))
-            self._examine(self._prefiltered(numbered))
-            return
         query = stage_sql(
             self.table,
             lines,

@@ -264,6 +264,19 @@ class TextScan:
             path.unlink(missing_ok=True)
 
 
+def lines_in_block(first_line: int, lines: list[bytes]) -> Block:
+    """Lines without their newlines as a block; those that are too long are odd ones of it."""
+    too_long = [
+        OddLine(first_line + index, line[:KEPT_OF_LONG_LINE], is_too_long=True)
+        for index, line in enumerate(lines)
+        if len(line) > MAX_LINE_BYTES
+    ]
+    for odd in too_long:
+        lines[odd.number - first_line] = b""
+    block = _block(first_line, b"\n".join(lines) + b"\n")
+    return block._replace(odd=[*too_long, *block.odd])
+
+
 def _block(first_line: int, lines: bytes) -> Block:
     if _is_clean(lines):
         return Block(first_line, lines, [])

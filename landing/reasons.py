@@ -57,6 +57,7 @@ class Reason(StrEnum):
     FILE_UNREADABLE_PARQUET = "file_unreadable_parquet"
     FILE_CSV_HEADER = "file_csv_header"
     FILE_CHANGED = "file_changed"
+    FILE_SECRET_IN_NAME = "file_secret_in_name"
 
 
 class Explanation(NamedTuple):

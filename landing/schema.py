@@ -250,9 +250,13 @@ RECEIPTS = {
     ),
 }
 
-# What pseudonyms are made with, so that nobody can try out e-mail addresses: a key of the
-# warehouse's own, drawn when it is created. It stays in the build file, which readers never open.
-KEYS = {"pseudonym_keys": (("key", "VARCHAR"),)}
+# What pseudonyms are made with, so that nobody can try out e-mail addresses: one row, a key of
+# the warehouse's own, drawn when it is created, as the two blocks that HMAC-SHA256 begins with.
+# It stays in the build file, which readers never open.
+KEYS = {
+    "pseudonym_keys": (("key_id", "VARCHAR"), ("inner_pad", "BLOB"), ("outer_pad", "BLOB")),
+}
+KEY_BYTES = 32
 
 
 def column_list(columns: Iterable[tuple[str, str]]) -> str:
@@ -271,9 +275,33 @@ def create_raw_schema(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("create schema if not exists raw")
     tables = {name: stored_columns(table) for name, table in TABLES.items()}
     tables |= BOOKKEEPING | KEPT | RECEIPTS | KEYS
+    if not _is_there(connection, "pseudonym_keys", "key_id"):
+        # of an earlier version, which hashed otherwise
+        connection.execute("drop table if exists raw.pseudonym_keys")
     for name, columns in tables.items():
         connection.execute(f"create table if not exists raw.{name} ({column_list(columns)})")
-    connection.execute(
-        "insert into raw.pseudonym_keys select ? where not exists (from raw.pseudonym_keys)",
-        [secrets.token_hex(32)],
+    if not connection.execute("select 1 from raw.pseudonym_keys").fetchall():
+        put_pseudonym_key(connection, secrets.token_bytes(KEY_BYTES))
+
+
+def _is_there(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> bool:
+    found = connection.execute(
+        "select 1 from duckdb_columns() where database_name = current_database()"
+        " and (schema_name, table_name, column_name) = ('raw', ?, ?)",
+        [table, column],
     )
+    return bool(found.fetchall())
+
+
+def put_pseudonym_key(connection: duckdb.DuckDBPyConnection, key: bytes) -> str:
+    """Make pseudonyms with this key of up to 64 bytes from now on; returns its id, `p1` the first.
+
+    The one before is deleted: what was hashed with it has to be hashed again from raw.
+    """
+    former = connection.execute("select key_id from raw.pseudonym_keys").fetchall()
+    key_id = f"p{max((int(name[1:]) for (name,) in former), default=0) + 1}"
+    # RFC 2104
+    pads = [bytes(byte ^ pad for byte in key.ljust(64, b"\0")) for pad in (0x36, 0x5C)]
+    connection.execute("delete from raw.pseudonym_keys")
+    connection.execute("insert into raw.pseudonym_keys values (?, ?, ?)", [key_id, *pads])
+    return key_id

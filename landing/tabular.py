@@ -21,6 +21,7 @@ from landing.prescan import (
     Slice,
     TextScan,
     is_odd,
+    lines_in_block,
 )
 from landing.reasons import FileFailure, Reason
 
@@ -28,6 +29,7 @@ from landing.reasons import FileFailure, Reason
 # is rejected alone and reading goes on with the second
 MAX_RECORD_LINES = 256
 ROWS_PER_SLICE = 100_000
+ROWS_AT_ONCE = 2_048
 
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,18})", re.ASCII)
 
@@ -233,29 +235,67 @@ def check_parquet_magic(path: Path) -> None:
             raise FileFailure(Reason.FILE_TRUNCATED)
 
 
-def parquet_queries(
-    connection: duckdb.DuckDBPyConnection, path: Path, table: Table
-) -> Iterator[tuple[int, str]]:
-    """(first row number from 1, query of one column text) of the file's rows, slice by slice.
+def parquet_slices(path: Path, table: Table, folder: Path, memory: str) -> Iterator[Slice]:
+    """Iterate over the rows of a Parquet file as slices of JSON lines; a row's number is its line.
 
-    Raises FileFailure when the file cannot be opened as Parquet.
+    By a DuckDB of its own that may take `memory`: a damaged file can throw it into a state in which
+    it refuses whatever follows ("database has been invalidated"), and the warehouse's would then
+    land nothing more. Raises FileFailure when the file cannot be read as Parquet.
     """
     check_parquet_magic(path)
-    source = f"read_parquet({quote(str(path))}, file_row_number = true)"
+    target = folder / "parquet"
+    first_line = 1
     try:
-        described = connection.execute(f"describe select * from {source}").fetchall()
-        (rows,) = connection.execute(f"select count(*) from {source}").fetchall()[0]
+        with duckdb.connect(config=_reader_settings(folder, memory)) as reader:
+            reader.execute("set TimeZone = 'UTC'")  # in which times inside of objects are told
+            described = reader.execute(
+                f"describe select * from read_parquet({quote(str(path))})"
+            ).fetchall()
+            members = [
+                f"{quote(name)}: {_parquet_json(name, kind)}" for name, kind, *_ in described
+            ]
+            reader.execute(
+                f"select to_json({{{', '.join(members)}}})::varchar"
+                f" from read_parquet({quote(str(path))})"
+            )
+            while lines := _up_to_a_slice(reader):
+                block = lines_in_block(first_line, lines)
+                target.write_bytes(block.lines)
+                yield Slice(target, first_line, block.odd)
+                first_line += len(lines)
     except duckdb.Error as error:
+        if is_want_of_space(error):
+            raise
         raise FileFailure(Reason.FILE_UNREADABLE_PARQUET, str(error)) from error
-    members = [
-        f"{quote(name)}: {_parquet_json(name, kind)}"
-        for name, kind, *_ in described
-        if name != "file_row_number"
-    ]
-    select = f"select to_json({{{', '.join(members)}}})::varchar as text from {source}"
-    for first in range(0, rows, ROWS_PER_SLICE):
-        last = first + ROWS_PER_SLICE - 1
-        yield first + 1, f"{select} where file_row_number between {first} and {last}"
+    finally:
+        target.unlink(missing_ok=True)
+
+
+def _reader_settings(folder: Path, memory: str) -> dict[str, str | bool | int | float | list[str]]:
+    return {
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "memory_limit": memory,
+        "temp_directory": str(folder / "spill"),
+    }
+
+
+def _up_to_a_slice(reader: duckdb.DuckDBPyConnection) -> list[bytes]:
+    """The next rows of a query of one text, until they fill a slice."""
+    lines: list[bytes] = []
+    size = 0
+    while size < SLICE_BYTES and len(lines) < ROWS_PER_SLICE:
+        rows = reader.fetchmany(ROWS_AT_ONCE)
+        if not rows:
+            break
+        lines += [text.encode() for (text,) in rows]
+        size += sum(len(line) for line in lines[-len(rows) :])
+    return lines
+
+
+def is_want_of_space(error: duckdb.Error) -> bool:
+    """Whether DuckDB lacked memory or disk: no file is to be called broken for that."""
+    return isinstance(error, duckdb.OutOfMemoryException) or "No space left" in str(error)
 
 
 def _parquet_json(name: str, kind: str) -> str:

@@ -57,6 +57,8 @@ class Places:
     file: Path
     plans: Path
     rules: Path
+    memory: str = "80%"
+    """What DuckDB may take, an amount or a share of the machine's; the rest is spilled."""
 
     @property
     def settings(self) -> tuple[Path, ...]:
@@ -106,7 +108,8 @@ def carry_out(  # noqa: PLR0913 - what an attempt works with, by name
     Faults of the destination are outcomes with a receipt; what nobody foresaw is raised.
     """
     folder = places.state / share.name
-    with _stage(folder) as stage, _reader(share, published, stage) as (reader, key, missing):
+    with _stage(folder) as stage, _reader(share, published, stage, places.memory) as opened:
+        reader, key, missing = opened
         projects = reader.projects(share.environment, consumer.workspace_ids)
         subject = telling.Subject(
             share,
@@ -155,7 +158,7 @@ def _stage(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _reader(
-    share: Share, published: Path, stage: Path
+    share: Share, published: Path, stage: Path, memory: str
 ) -> Iterator[tuple[Reader, bytes | None, DestinationError | None]]:
     """The snapshot, opened with the share's key, or with the reason why there is none."""
     key, missing = None, None
@@ -163,7 +166,7 @@ def _reader(
         key = read_key(share.hash_key.secret) if share.hash_key else None
     except KeyMissingError as error:
         missing = DestinationError("secret_missing", str(error))
-    with open_reader(read_snapshot(published), stage, key) as reader:
+    with open_reader(read_snapshot(published), stage, key, memory) as reader:
         yield reader, key, missing
 
 

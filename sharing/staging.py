@@ -78,9 +78,15 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 @contextmanager
-def open_reader(snapshot: Snapshot, folder: Path, key: bytes | None) -> Iterator["Reader"]:
-    """A connection that reads one snapshot and writes into one folder, and reaches nothing else."""
+def open_reader(
+    snapshot: Snapshot, folder: Path, key: bytes | None, memory: str = "80%"
+) -> Iterator["Reader"]:
+    """A connection that reads one snapshot and writes into one folder, and reaches nothing else.
+
+    `memory`: DuckDB's memory_limit; what does not fit is spilled into the folder.
+    """
     with _connection() as connection:
+        connection.execute(f"set memory_limit = '{memory}'")
         connection.execute(f"set temp_directory = '{_quoted(folder)}'")
         connection.execute(f"attach '{_quoted(snapshot.path)}' as snapshot (read_only)")
         parts = connection.execute("select path from snapshot.published.parts").fetchall()

@@ -8,11 +8,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from filelock import FileLock
 
+from dagster_project.warehouse import Warehouse
 from tests.histories import Recording, record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,7 +25,7 @@ MadeOnce = Callable[[str, Callable[[Path], None]], Path]
 
 
 def run_job(
-    home: Path, landing: Path | None = None, **env: str
+    home: Path, landing: Path | None = None, *, timeout: float = 600, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m dagster_project.run` with its own home; exit code, stdout and stderr as text.
 
@@ -35,7 +38,7 @@ def run_job(
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=timeout,
     )
 
 
@@ -106,6 +109,85 @@ def demo_home(demo_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
     Whoever wants to change something takes `demo_copy`.
     """
     return demo_run[0]
+
+
+@dataclass(frozen=True)
+class SharedRuns:
+    """Runs one after the other over a copy of `demo_home`, with what they wrote and said.
+
+    The first lands extracts full of secrets (canaries.py) and shares, the second lands what the
+    first exported, the third has nothing to do, the fourth meets a broken shares.yml.
+    """
+
+    place: Path
+    workspace: str
+    planted: frozenset[str]
+    done: list[subprocess.CompletedProcess[str]]
+
+
+SHARES = {
+    "acme_auth": {
+        "tables": [
+            {"model": "fct_auth_attempts", "profile": "full"},
+            {"model": "fct_auth_hourly", "profile": "full"},
+        ],
+        "format": "parquet",
+        "capability": "export",
+    },
+    "acme_stream": {
+        "tables": [{"model": "fct_events", "profile": "stream"}],
+        "format": "ndjson",
+        "capability": "stream",
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def shared_runs(demo_home: Path, demo_landing: Path, made_once: MadeOnce) -> SharedRuns:
+    """See SharedRuns: home, landing, and out/<share> below `place`; look, don't touch."""
+    from tests import canaries, shares  # noqa: PLC0415
+
+    def run(place: Path) -> None:
+        home, landing = place / "home", place / "landing"
+        shutil.copytree(
+            demo_home, home, symlinks=True, ignore=shutil.ignore_patterns("dagster", "filled")
+        )
+        # copy2 keeps the times by which the ledger knows a file
+        shutil.copytree(demo_landing, landing)
+        with Warehouse(home, landing).connect_published("production") as connection:
+            [(workspace,), *_] = connection.execute(
+                "select workspace_id from production.dim_workspaces where plan_id = 'enterprise'"
+                " order by all"
+            ).fetchall()
+        planted = frozenset(canaries.plant(landing, workspace))
+        common = {
+            "consumer": "acme",
+            "environment": "production",
+            "pii": {"user_id": "keyed_hash"},
+            "hash_key": {"id": "k1", "secret": "env:ACME_HASH_KEY"},
+            "retention": 100_000,
+            "requested_by": "usr_ops_1",
+        }
+        listed = [
+            {"name": name, **common, **share, "destination": {"kind": "folder", "url": url}}
+            for name, share in SHARES.items()
+            for url in [f"file://{place}/out/{name}"]
+        ]
+        consumers = {"acme": {"workspace_ids": [workspace], "contact": "c"}}
+        settings = home / "shares.yml"
+        settings.write_text(yaml.safe_dump({"consumers": consumers, "shares": listed}))
+        done = []
+        for number in range(4):
+            if number == 3:
+                settings.write_text("consumers: {}\nshares: [{}]\n")
+            done.append(run_job(home, landing, ACME_HASH_KEY=shares.HASH_KEY))
+            shutil.copy(home / "run.log", place / f"run_{number}.log")
+        (place / "done.pickle").write_bytes(
+            pickle.dumps(SharedRuns(place, workspace, planted, done))
+        )
+
+    found: SharedRuns = pickle.loads((made_once("shared_runs", run) / "done.pickle").read_bytes())
+    return found
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ import duckdb
 
 from dagster_project.seals import seal_and_correct
 from landing import create_raw_schema, land
-from landing.schema import KEPT, RECEIPTS
+from landing.schema import KEPT, RECEIPTS, put_pseudonym_key
 
 ROOT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = ROOT / "dbt_project"
@@ -218,7 +218,7 @@ class Replay:
         self.connection.execute("use warehouse; set TimeZone = 'UTC'")
         create_raw_schema(self.connection)
         # pseudonyms are made with the warehouse's own key: here, of all of them the same
-        self.connection.execute("update raw.pseudonym_keys set key = 'key'")
+        put_pseudonym_key(self.connection, b"key")
         self.built = {name: set() for name in self.recordings}
         self.is_complete = dict.fromkeys(self.recordings, False)
         self.published = dict.fromkeys(self.recordings, None)

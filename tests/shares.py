@@ -158,6 +158,7 @@ class World:
     warehouse: str = "w1"
     kept: duckdb.DuckDBPyConnection | None = None
     generation: int = 0
+    memory: str = "80%"
 
     def __post_init__(self) -> None:
         self.share.setdefault("destination", {"kind": "folder", "url": f"file://{self.out}"})
@@ -180,6 +181,7 @@ class World:
             file=self.folder / "shares.yml",
             plans=ROOT / "seeds" / "plans.csv",
             rules=ROOT / "seeds" / "secret_rules.csv",
+            memory=self.memory,
         )
 
     @contextmanager

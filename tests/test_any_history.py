@@ -1068,8 +1068,9 @@ def test_a_replay_is_what_dbt_does(
     with duckdb.connect() as dbt:
         dbt.execute(f"attach '{tmp_path}/warehouse.duckdb' as warehouse (read_only)")
         # pseudonyms are made with a warehouse's own key
-        key = dbt.execute("select key from warehouse.raw.pseudonym_keys").fetchone()
-        single.connection.execute("update raw.pseudonym_keys set key = ?", key)
+        key = dbt.execute("from warehouse.raw.pseudonym_keys").fetchone()
+        single.connection.execute("delete from raw.pseudonym_keys")
+        single.connection.execute("insert into raw.pseudonym_keys values (?, ?, ?)", key)
         single.build(Build())
         for environment, recording in recordings.items():
             path = tmp_path / "marts" / f"{environment}.duckdb"

@@ -10,12 +10,18 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
+from shares import HASH_KEY, World, some_days
 
+from dagster_project.progress import remedy
 from landing import TABLES
+from landing.reasons import FileFailure
+from landing.tabular import parquet_slices
 from tests.landing_cases import Warehouse as Raw
 from tests.landing_cases import event
 from tests.soak import fuzz, limits, readers, work
@@ -64,9 +70,60 @@ def test_a_run_that_died_anywhere_is_made_good_by_the_next(tmp_path: Path) -> No
 def test_a_full_disk_is_said_leaves_what_was_published_and_heals(tmp_path: Path) -> None:
     if not limits.can_mount():
         pytest.skip("a file system of its own size can't be mounted here")
-    found = limits.soak(tmp_path, 1, 1)
-    assert found["broken"] == []
-    assert {one["stage"] for one in found["stages"]} == {"land", "take out", "publish"}
+    found = limits.short_of_disk(tmp_path)
+    assert [one for one in found if one["broken"]] == []
+    assert [one["stage"] for one in found] == ["land", "take out", "publish"]
+
+
+def test_too_little_memory_is_said_leaves_what_was_published_and_heals(tmp_path: Path) -> None:
+    found = limits.short_of_memory(tmp_path, random.Random(3))
+    assert [one for one in found if one["broken"]] == []
+    assert [one["stage"] for one in found] == ["land", "take out", "publish"]
+
+
+def test_a_parquet_file_is_not_called_broken_for_want_of_memory(tmp_path: Path) -> None:
+    good = tmp_path / "a.parquet"
+    good.write_bytes(fuzz.seed_files(tmp_path)["parquet"])
+    table = TABLES["auth_events"]
+    with pytest.raises(duckdb.OutOfMemoryException):
+        list(parquet_slices(good, table, tmp_path, "200KB"))
+    [part] = [part.first_line for part in parquet_slices(good, table, tmp_path, "1GB")]
+    assert part == 1
+    broken = tmp_path / "b.parquet"
+    broken.write_bytes(b"PAR1 is no file PAR1")
+    with pytest.raises(FileFailure):
+        list(parquet_slices(broken, table, tmp_path, "1GB"))
+
+
+def test_a_damaged_parquet_file_never_meets_the_warehouses_own_duckdb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two swapped bytes in a page (a string's length, say) end in "database has been invalidated",
+    # after which a connection refuses whatever it is asked. So the warehouse's is shut out here.
+    work_folder = tmp_path / "work"
+    work_folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(work_folder))
+    raw = Raw(tmp_path)
+    raw.connection.execute(f"set allowed_directories = ['{work_folder}/']")
+    raw.connection.execute("set enable_external_access = false")
+    raw.write("auth_events/a.parquet", fuzz.seed_files(tmp_path)["parquet"])
+    raw.write("auth_events/b.jsonl", [event(id="neighbour")])
+    assert [file.status for file in raw.land().files] == ["landed", "landed"]
+
+
+def test_a_share_short_of_memory_leaves_nothing_and_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACME_HASH_KEY", HASH_KEY)
+    world = World(tmp_path)
+    world.add(*some_days()).publish()
+    world.memory = "600KB"
+    with pytest.raises(duckdb.OutOfMemoryException) as raised:
+        world.carry_out()
+    assert "ROLLCALL_MEMORY" in remedy(str(raised.value))
+    assert world.files() == {}
+    world.memory = "80%"
+    assert world.carry_out().status == "committed"
 
 
 def test_three_readers_see_whole_versions_in_order(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import jsonschema
 import pytest
 import yaml
@@ -337,3 +338,17 @@ def test_catalogue_and_plans_are_complete() -> None:
     assert {("free", environment) for environment in ENVIRONMENTS} <= plans
     ids = {plan_id for plan_id, _ in plans}
     assert plans == {(plan_id, environment) for plan_id in ids for environment in ENVIRONMENTS}
+
+
+def test_what_dbt_sets_for_each_thread_may_be_set_again_after_a_spill(tmp_path: Path) -> None:
+    profile = yaml.safe_load((DBT / "profiles.yml").read_text())["duckdb"]["outputs"]
+    for target in profile.values():
+        options = target["config_options"] | {"memory_limit": "20MB"}
+        assert set(options) == {"memory_limit", "temp_directory"}
+        config = options | {"temp_directory": str(tmp_path)}
+        with duckdb.connect(config=config) as connection:
+            again = [f"set {name} = '{value}'" for name, value in target["settings"].items()]
+            connection.execute("; ".join(again))
+            connection.execute("create table t as select i, hash(i) as h from range(2000000) r (i)")
+            assert list(tmp_path.iterdir()), "nothing was spilled"
+            connection.cursor().execute("; ".join(again))

@@ -5,6 +5,8 @@ Everything comes in through the landing folder; builds are replayed (histories.p
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 import random
 import statistics
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 
 from dagster_project.audits import account_for_every_line
+from landing.schema import put_pseudonym_key
 from tests.histories import ENVIRONMENTS, Build, Land, Record, Recording, Replay
 
 MARTS = "production_marts.production"
@@ -228,10 +231,14 @@ def test_pseudonyms_of_two_warehouses_are_not_the_same(
     found = set()
     for name in ("one", "other"):
         made = Warehouse(recordings, tmp_path / name)
-        made.replay.connection.execute("update raw.pseudonym_keys set key = ?", [name])
+        put_pseudonym_key(made.replay.connection, name.encode())
         made.land("audit_events", view(NOON, impersonator="sue@support.example"))
         made.build()
-        found.add(made.views("impersonator_hash")[0])
+        [(pseudonym,)] = made.views("impersonator_hash")
+        # the first key was the one that the warehouse began with
+        digest = hmac.new(name.encode(), b"sue@support.example", hashlib.sha256).hexdigest()
+        assert pseudonym == f"p3:{digest}"
+        found.add(pseudonym)
         made.replay.close()
     assert len(found) == 2
 

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -541,3 +545,33 @@ def test_the_corpus_is_large_and_every_reason_code_is_explained():
     assert set(explanations()) == {str(reason) for reason in Reason}
     for meaning, remedy in explanations().values():
         assert meaning and remedy
+
+
+IN_TOKYO = """
+import sys
+from pathlib import Path
+import duckdb
+from landing import TABLES
+from landing.tabular import parquet_slices
+
+folder = Path(sys.argv[1])
+with duckdb.connect() as connection:
+    connection.execute(
+        "copy (select {'at': timestamptz '2025-01-31 10:00:00+00'} as data)"
+        f" to '{folder}/a.parquet' (format parquet)"
+    )
+for part in parquet_slices(folder / "a.parquet", TABLES["auth_events"], folder, "1GB"):
+    print(part.path.read_text())
+"""
+
+
+def test_times_inside_of_a_parquet_object_are_told_in_utc_whatever_the_machines_zone(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", IN_TOKYO, str(tmp_path)],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "TZ": "Asia/Tokyo"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {"data": {"at": "2025-01-31 10:00:00+00"}}

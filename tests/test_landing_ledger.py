@@ -519,12 +519,19 @@ def test_a_warehouse_draws_its_own_key_once(tmp_path):
     keys = []
     for name in ("one", "other"):
         warehouse = Warehouse(tmp_path / name)
+        # as an earlier version made it
+        warehouse.connection.execute(
+            "create schema raw; create table raw.pseudonym_keys (key text)"
+        )
         warehouse.land()
-        keys.append(warehouse.rows("select key from raw.pseudonym_keys"))
+        keys.append(warehouse.rows("from raw.pseudonym_keys"))
         warehouse.land()
-        assert warehouse.rows("select key from raw.pseudonym_keys") == keys[-1]
-    assert keys[0] != keys[1]
-    assert {len(key) for ((key,),) in keys} == {64}
+        assert warehouse.rows("from raw.pseudonym_keys") == keys[-1]
+    [(first_id, inner, outer)], [(other_id, other_inner, _)] = keys
+    assert (first_id, other_id, len(inner), len(outer)) == ("p1", "p1", 64, 64)
+    assert inner != other_inner
+    # the second half of a block is padding: RFC 2104
+    assert (set(inner[32:]), set(outer[32:])) == ({0x36}, {0x5C})
 
 
 def test_lines_are_noted_by_the_day_they_were_received(tmp_path):

@@ -146,6 +146,7 @@ def test_the_run_after_a_kill_says_what_it_found_and_heals(
         ({"ROLLCALL_LANDING": "/there/is/no/such/folder"}, "there is no such folder"),
         ({"ROLLCALL_HOME": str(Path(__file__))}, "which is a file"),
         ({"ROLLCALL_HOME": "/proc/nowhere"}, "can't be written to"),
+        ({"ROLLCALL_MEMORY": "plenty"}, "ROLLCALL_MEMORY is 'plenty'"),
     ],
 )
 def test_a_configuration_error_is_one_line_and_gives_2(
@@ -349,6 +350,23 @@ def test_only_our_own_sentences_reach_the_console() -> None:
     progress.sayer(log)("auth_events: 1 file")
     progress.sayer(log, logging.WARNING)("a file is cut short")
     assert lines == ["  auth_events: 1 file", "  ! a file is cut short"]
+
+
+def test_want_of_memory_is_told_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROLLCALL_MEMORY", "24MB")
+    lacking = (
+        "Out of Memory Error: could not allocate block of size 256.0 KiB (18.8 MiB/19.0 MiB used)\n"
+        "\nPossible solutions:\n* Increasing the memory limit (SET memory_limit='...GB')\n"
+    )
+    told = progress.in_one_line(lacking)
+    assert told.startswith("Out of Memory Error: could not allocate block") and "SET" not in told
+    assert "ROLLCALL_MEMORY is 24MB: set more (4GB, 80%) or unset it, and run again." in told
+    # of dbt what its log says, not how it was called
+    of_dbt = "The dbt CLI process with command `dbt build` failed with exit code `1`."
+    many = "\n".join(f"{n} of 9 ERROR creating sql model fct_{n}" for n in range(9))
+    told = progress.in_one_line(f"{of_dbt}\n\nErrors parsed from dbt logs:\n\n{many}\n{lacking}")
+    assert told.startswith("0 of 9 ERROR creating") and "24MB" in told
+    assert progress.in_one_line("Database Error in model fct_a") == "Database Error in model fct_a"
 
 
 def test_the_cause_of_a_failure_is_the_innermost_message() -> None:

@@ -31,12 +31,24 @@ VALUES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
             ("authorization=Basic dXNlcjpw", "dXNlcjpw"),
             ('{"Authorization": "Token 12345678"}', "12345678"),
             ("Proxy-Authorization: Digest username=x", "username"),
+            # as CGI and WSGI name the header
+            ("HTTP_AUTHORIZATION=Token 12345678", "12345678"),
+            ("'HTTP_X_AUTHORIZATION': 'Token 12345678'", "12345678"),
         ],
-        ["authorization failed", "missing authorization header", "authorization_code"],
+        [
+            "authorization failed",
+            "missing authorization header",
+            "authorization_code",
+            "requires_authorization=true",
+        ],
     ),
     "cookie_header": (
-        [("Cookie: sid=31d4d96e407aad42", "31d4d96e"), ("Set-Cookie: a=b; Path=/", "a=b")],
-        ["cookies disabled", "cookie consent given"],
+        [
+            ("Cookie: sid=31d4d96e407aad42", "31d4d96e"),
+            ("Set-Cookie: a=b; Path=/", "a=b"),
+            ("'HTTP_COOKIE': 'sid=31d4d96e407aad42'", "31d4d96e"),
+        ],
+        ["cookies disabled", "cookie consent given", "show_cookie: yes"],
     ),
     "bearer_scheme": (
         [
@@ -160,11 +172,11 @@ VALUES: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
 
 KEYS: dict[str, tuple[list[str], list[str]]] = {
     "deny_authorization": (
-        ["authorization", "Authorization", "proxy-authorization", "auth_header"],
+        ["authorization", "proxy-authorization", "auth_header", "HTTP_AUTHORIZATION"],
         ["authorization_type", "authorized", "author"],
     ),
     "deny_cookie": (
-        ["cookie", "Set-Cookie", "cookies", "session_cookie_value"],
+        ["cookie", "Set-Cookie", "cookies", "session_cookie_value", "HTTP_COOKIE"],
         ["cookie_name", "cookie_consent"],
     ),
     "deny_token": (
@@ -414,3 +426,25 @@ def test_planted_secrets_are_nowhere_in_the_database_file(tmp_path):
     warehouse.connection.close()
     raw = (tmp_path / "w.duckdb").read_bytes()
     assert [s for s in [*PLANTED, key_secret] if len(s) >= 8 and s.encode() in raw] == []
+
+
+def test_a_path_with_a_secret_is_refused_and_known_without_it(tmp_path):
+    warehouse = Warehouse(tmp_path)
+    for number in range(2):
+        warehouse.write(f"auth_events/a.jsonl?token=planted{number}", [event()])
+    warehouse.write("auth_events/https:%2F%2Fu:planted@h%2Fa.jsonl", [event()])
+    warehouse.write("auth_events/password=planted/a.jsonl", [event()])
+    warehouse.write("auth_events/token_count=2/100%25.jsonl", [event()])
+    results = {file.path: file for file in warehouse.land().files}
+    assert "planted" not in str(results)
+    assert set(results) == {
+        "auth_events/a.jsonl?token=[redacted:oauth_parameter]",
+        "auth_events/a.jsonl?token=[redacted:oauth_parameter] (2)",
+        "auth_events/https://[redacted:url_credentials]@h/a.jsonl",
+        "auth_events/password=[redacted:assigned_secret]",
+        "auth_events/token_count=2/100%25.jsonl",
+    }
+    good = results.pop("auth_events/token_count=2/100%25.jsonl")
+    assert good.status == "landed"
+    assert {file.reason for file in results.values()} == {"file_secret_in_name"}
+    assert warehouse.land().files == []

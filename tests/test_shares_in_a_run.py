@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
-from conftest import run_job
 from shares import CONTRACT, HASH_KEY, World, event, some_days
 
 from dagster_project import reporting, shares
@@ -18,6 +15,7 @@ from dagster_project.defs.shares import sentence, shared
 from dagster_project.reporting import Shared
 from dagster_project.warehouse import ConfigurationError, Warehouse
 from sharing import Outcome
+from tests.conftest import SharedRuns
 
 
 @pytest.fixture
@@ -155,58 +153,28 @@ def test_where_shares_stand_is_read_from_their_last_receipts(world: World) -> No
 # through the door
 
 
-def test_the_job_shares_and_comes_to_rest(
-    demo_copy: Path, demo_landing: Path, tmp_path: Path
-) -> None:
-    landing = Path(shutil.copytree(demo_landing, tmp_path / "landing"))
-    out = tmp_path / "out"
-    share = {
-        "name": "acme_auth",
-        "consumer": "acme",
-        "environment": "production",
-        "tables": [
-            {"model": "fct_auth_attempts", "profile": "full"},
-            {"model": "fct_auth_hourly", "profile": "full"},
-        ],
-        "pii": {"user_id": "keyed_hash"},
-        "hash_key": {"id": "k1", "secret": "env:ACME_HASH_KEY"},
-        "format": "parquet",
-        "destination": {"kind": "folder", "url": f"file://{out}"},
-        "capability": "export",
-        "retention": 100_000,
-        "requested_by": "usr_ops_1",
-    }
-    at = Warehouse(demo_copy, landing)
-    with at.connect_published("production") as connection:
-        [(workspace,), *_] = connection.execute(
-            "select workspace_id from production.dim_workspaces where plan_id = 'enterprise'"
-            " order by all"
-        ).fetchall()
-        [(expected,)] = connection.execute(
-            "select count(*) from production.fct_auth_attempts where workspace_id = ?", [workspace]
-        ).fetchall()
-    consumers = {"acme": {"workspace_ids": [workspace], "contact": "c"}}
-    (demo_copy / "shares.yml").write_text(
-        yaml.safe_dump({"consumers": consumers, "shares": [share]})
-    )
-    done = run_job(demo_copy, landing, ACME_HASH_KEY=HASH_KEY)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Sharing acme_auth" in done.stdout
-    assert "rows shared, version 1" in done.stdout
+def test_the_job_shares_and_comes_to_rest(shared_runs: SharedRuns) -> None:
+    first, landed, idle, broken = shared_runs.done
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "Sharing acme_auth" in first.stdout
+    assert first.stdout.count("rows shared, version 1") == 2
+    out = shared_runs.place / "out" / "acme_auth"
     manifest = json.loads((out / "_manifests" / "000001.json").read_text())
     attempts = manifest["tables"]["fct_auth_attempts"]["files"]
+    at = Warehouse(shared_runs.place / "home", shared_runs.place / "landing")
+    with at.connect_published("production") as connection:
+        [(expected,)] = connection.execute(
+            "select count(*) from production.fct_auth_attempts where workspace_id = ?",
+            [shared_runs.workspace],
+        ).fetchall()
     assert sum(file["row_count"] for file in attempts) == expected > 0
-    # the audit event lands with the next run, and after that there is nothing to do
-    landed = run_job(demo_copy, landing, ACME_HASH_KEY=HASH_KEY)
+    # the audit events land with the next run, and after that there is nothing to do
     assert landed.returncode == 0, landed.stdout + landed.stderr
-    assert "1 file, 1 row" in landed.stdout
+    assert "2 files, 2 rows" in landed.stdout
     assert "acme_auth: nothing new since version 1" in landed.stdout
-    idle = run_job(demo_copy, landing, ACME_HASH_KEY=HASH_KEY)
     assert "nothing new in" in idle.stdout
     assert "Sharing" not in idle.stdout and "Building" not in idle.stdout
     # and a file that says too little stops it at once
-    (demo_copy / "shares.yml").write_text("consumers: {}\nshares: [{}]\n")
-    broken = run_job(demo_copy, landing)
     assert broken.returncode == 2
     assert "shares[0].environment: missing. Add it." in broken.stderr
     assert broken.stdout == ""

@@ -137,6 +137,7 @@ def run_dbt(
     project: Path, home: Path, target: str, arguments: list[str], fail_at: str | None = None
 ) -> list[tuple[str, str, list[Any] | None]]:
     """Run dbt in this process; what it executed. Raises RuntimeError if it failed by itself."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager  # noqa: PLC0415
     from dbt.cli.main import dbtRunner  # noqa: PLC0415
 
     os.environ.update(ROLLCALL_HOME=str(home), ROLLCALL_ENGINE="duckdb", DO_NOT_TRACK="1")
@@ -154,6 +155,8 @@ def run_dbt(
         result = dbtRunner(manifest=MANIFESTS[target]).invoke(
             [*arguments, *folders, "--threads", "1", *quiet]
         )
+    # dbt leaves the file open, with settings of its own that landing does not share
+    DuckDBConnectionManager.close_all_connections()
     if result.success != (fail_at is None):
         raise RuntimeError(f"dbt {' '.join(arguments)}: {result.exception or 'see above'}")
     return settled(executed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
 import pickle
 import shutil
@@ -15,7 +17,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from dagster_project.warehouse import Warehouse
+from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from tests.histories import Recording, record
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,14 +117,60 @@ def demo_home(demo_run: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
 class SharedRuns:
     """Runs one after the other over a copy of `demo_home`, with what they wrote and said.
 
-    The first lands extracts full of secrets (canaries.py) and shares, the second lands what the
-    first exported, the third has nothing to do, the fourth meets a broken shares.yml.
+    One lands extracts full of secrets (canaries.py), a late one and half a file, and is killed in
+    the middle of dbt's work. Of those that were `done` the first finds what it left, builds and
+    shares, the second lands what the first exported, the third has nothing to do, the fourth meets
+    a broken shares.yml. `published`: names of the versions before, after the kill, after the first.
     """
 
     place: Path
     workspace: str
     planted: frozenset[str]
+    killed: int
+    killed_said: list[str]
+    published: list[dict[str, str]]
     done: list[subprocess.CompletedProcess[str]]
+
+
+def published_names(home: Path) -> dict[str, str]:
+    """The file that readers open, by environment."""
+    return {
+        name: (home / "published" / name / "latest.duckdb").resolve().name for name in ENVIRONMENTS
+    }
+
+
+def add_extract(landing: Path, name: str) -> None:
+    """One more file of sign-ins, of a user nobody has seen."""
+    event = {
+        "id": f"late_{name}",
+        "type": "login",
+        "occurred_at": "2026-09-29T10:00:00Z",
+        "environment": "production",
+        "workspace_id": "ws_late",
+        "project_id": "prj_late",
+        "user_id": "usr_late",
+        "data": {"outcome": "success", "method": "passkey"},
+    }
+    (landing / "auth_events" / f"{name}.jsonl").write_text(json.dumps(event) + "\n")
+
+
+def killed_while_building(home: Path, landing: Path) -> tuple[int, list[str]]:
+    """Run until dbt is in the middle of its work, which outlives its parent: (process, lines)."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "dagster_project.run"],
+        cwd=ROOT,
+        env=job_environment(home, landing),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as killed:
+        assert killed.stdout is not None
+        said = []
+        for line in killed.stdout:
+            said.append(line)
+            if line.startswith("  int_"):
+                break
+        killed.kill()
+    return killed.pid, said
 
 
 SHARES = {
@@ -173,6 +221,13 @@ def shared_runs(demo_home: Path, demo_landing: Path, made_once: MadeOnce) -> Sha
             for name, share in SHARES.items()
             for url in [f"file://{place}/out/{name}"]
         ]
+        add_extract(landing, "2026-09-29-late")
+        whole = gzip.compress(b'{"id": "1"}\n' * 1000)
+        (landing / "users" / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+        published = [published_names(home)]
+        killed, said = killed_while_building(home, landing)
+        shutil.copy(home / "run.log", place / "run_killed.log")
+        published.append(published_names(home))
         consumers = {"acme": {"workspace_ids": [workspace], "contact": "c"}}
         settings = home / "shares.yml"
         settings.write_text(yaml.safe_dump({"consumers": consumers, "shares": listed}))
@@ -182,9 +237,10 @@ def shared_runs(demo_home: Path, demo_landing: Path, made_once: MadeOnce) -> Sha
                 settings.write_text("consumers: {}\nshares: [{}]\n")
             done.append(run_job(home, landing, ACME_HASH_KEY=shares.HASH_KEY))
             shutil.copy(home / "run.log", place / f"run_{number}.log")
-        (place / "done.pickle").write_bytes(
-            pickle.dumps(SharedRuns(place, workspace, planted, done))
-        )
+            if number == 0:
+                published.append(published_names(home))
+        runs = SharedRuns(place, workspace, planted, killed, said, published, done)
+        (place / "done.pickle").write_bytes(pickle.dumps(runs))
 
     found: SharedRuns = pickle.loads((made_once("shared_runs", run) / "done.pickle").read_bytes())
     return found

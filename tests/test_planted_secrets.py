@@ -35,8 +35,10 @@ def test_no_byte_of_a_planted_secret_is_left_and_the_key_is_in_the_build_file_al
             "select count(*), count(distinct path) from raw.landed_files"
             " where reason = 'file_secret_in_name'"
         ).fetchall()
+    landed = "".join(shared_runs.killed_said)
     said = [
-        (f"run {n}", (one.stdout + one.stderr).encode()) for n, one in enumerate(shared_runs.done)
+        ("killed run", landed.encode()),
+        *((f"run {n}", (r.stdout + r.stderr).encode()) for n, r in enumerate(shared_runs.done)),
     ]
     logs = [(log.name, log.read_bytes()) for log in sorted(shared_runs.place.glob("run_*.log"))]
     places = (said, logs, canaries.contents(home), canaries.contents(out))
@@ -53,7 +55,7 @@ def test_no_byte_of_a_planted_secret_is_left_and_the_key_is_in_the_build_file_al
     # the secrets of one rule are taken by a broader one before it
     assert {rule for (rule,) in met} == shared_runs.planted - {"ai_key"}
     assert refused == told == len(list(canaries.paths([""] * len(rules.values))))
-    assert "The path holds a secret. Rename the file or folder" in first.stdout
+    assert "The path holds a secret. Rename the file or folder" in landed
     assert canaries.leaks(canaries.contents(out), [b"[redacted:"])
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import logging
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,35 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, job_environment, run_job
+from conftest import ROOT, add_extract, job_environment, published_names, run_job
 
 from dagster_project import progress, reporting, run, snapshots
 from dagster_project.reporting import Environment, GroupedFiles, Landing, Outcome, Rejection
-from dagster_project.warehouse import ENVIRONMENTS, Warehouse
+from dagster_project.warehouse import Warehouse
 from landing import FileResult
+from tests.conftest import SharedRuns
 
 Done = subprocess.CompletedProcess[str]
-
-
-def published_names(home: Path) -> dict[str, str]:
-    return {
-        name: (home / "published" / name / "latest.duckdb").resolve().name for name in ENVIRONMENTS
-    }
-
-
-def add_extract(landing: Path, name: str) -> None:
-    """One more file of sign-ins, of a user nobody has seen."""
-    event = {
-        "id": f"late_{name}",
-        "type": "login",
-        "occurred_at": "2026-09-29T10:00:00Z",
-        "environment": "production",
-        "workspace_id": "ws_late",
-        "project_id": "prj_late",
-        "user_id": "usr_late",
-        "data": {"outcome": "success", "method": "passkey"},
-    }
-    (landing / "auth_events" / f"{name}.jsonl").write_text(json.dumps(event) + "\n")
 
 
 @pytest.fixture
@@ -103,38 +80,17 @@ def test_a_failed_check_leaves_what_was_published_and_gives_1(
     assert published_names(demo_copy) == before
 
 
-def test_the_run_after_a_kill_says_what_it_found_and_heals(
-    demo_copy: Path, landing_copy: Path
-) -> None:
-    before = published_names(demo_copy)
-    add_extract(landing_copy, "2026-09-29-late")
-    whole = gzip.compress(b'{"id": "1"}\n' * 1000)
-    (landing_copy / "users" / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "dagster_project.run"],
-        cwd=ROOT,
-        env=job_environment(demo_copy, landing_copy),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert killed.stdout is not None
-    # in the middle of dbt's work, whose process outlives its parent
-    said = []
-    for line in killed.stdout:
-        said.append(line)
-        if line.startswith("  int_"):
-            break
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+def test_the_run_after_a_kill_says_what_it_found_and_heals(shared_runs: SharedRuns) -> None:
     # a bad file is told of and stops nothing
-    assert any(line.startswith("  ! users/cut.jsonl.gz") for line in said)
-    assert published_names(demo_copy) == before
-    done = run_job(demo_copy, landing_copy)
+    assert any(line.startswith("  ! users/cut.jsonl.gz") for line in shared_runs.killed_said)
+    before, after_kill, healed = shared_runs.published
+    assert after_kill == before
+    done = shared_runs.done[0]
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"an earlier run did not end by itself (process {killed.pid}" in done.stdout
-    after = published_names(demo_copy)
-    assert after["production"] > before["production"]
-    with Warehouse(demo_copy, landing_copy).connect_published("production") as connection:
+    assert f"an earlier run did not end by itself (process {shared_runs.killed}" in done.stdout
+    assert healed["production"] > before["production"]
+    at = Warehouse(shared_runs.place / "home", shared_runs.place / "landing")
+    with at.connect_published("production") as connection:
         logins = "select count(*) from production.fct_logins where user_id = 'usr_late'"
         assert connection.execute(logins).fetchall() == [(1,)]
 

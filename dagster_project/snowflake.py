@@ -30,7 +30,7 @@ def compiled(at: Warehouse, file: SharesFile, share: Share) -> Compiled | list[R
     contract = read_contract(dbt_runner.read_manifest(at, share.environment), share.environment)
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_reader(read_snapshot(published), Path(folder), None) as reader,
+        open_reader(read_snapshot(published), Path(folder), None, at.memory) as reader,
     ):
         workspaces = reader.workspaces(share.environment)
     return compile_share(

@@ -79,7 +79,7 @@ def read_snapshot(path: Path) -> Snapshot:
 
 @contextmanager
 def open_reader(
-    snapshot: Snapshot, folder: Path, key: bytes | None, memory: str = "80%"
+    snapshot: Snapshot, folder: Path, key: bytes | None, memory: str
 ) -> Iterator["Reader"]:
     """A connection that reads one snapshot and writes into one folder, and reaches nothing else.
 

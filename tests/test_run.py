@@ -13,13 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import ROOT, add_extract, job_environment, published_names, run_job
 
 from dagster_project import progress, reporting, run, snapshots
 from dagster_project.reporting import Environment, GroupedFiles, Landing, Outcome, Rejection
 from dagster_project.warehouse import Warehouse
 from landing import FileResult
-from tests.conftest import SharedRuns
+from tests.conftest import (
+    ROOT,
+    SharedRuns,
+    add_extract,
+    job_environment,
+    published_names,
+    run_job,
+)
 
 Done = subprocess.CompletedProcess[str]
 

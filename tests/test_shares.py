@@ -772,7 +772,7 @@ def test_the_snapshot_is_read_with_nothing_else_in_reach(parquet: World) -> None
 
     (parquet.folder / "elsewhere").mkdir()
     with open_reader(
-        read_snapshot(parquet.published), parquet.folder / "elsewhere", None
+        read_snapshot(parquet.published), parquet.folder / "elsewhere", None, "80%"
     ) as reader:
         for forbidden in (
             f"copy (select 1) to '{parquet.folder}/x.csv'",

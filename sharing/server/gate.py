@@ -137,7 +137,7 @@ class Gate:
             snapshot = read_snapshot(published)
             with (
                 tempfile.TemporaryDirectory() as folder,
-                open_reader(snapshot, Path(folder), None) as reader,
+                open_reader(snapshot, Path(folder), None, self.places.memory) as reader,
             ):
                 workspaces = reader.workspaces(share.environment)
                 projects = reader.projects(share.environment, consumer.workspace_ids)

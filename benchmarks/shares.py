@@ -3,7 +3,8 @@
 The share does more: it finds the days, writes a sorted file each, reads all of it back through the
 gates (rows, workspaces, environment, retention, every text against the secret rules), hashes,
 uploads, commits, receipts. The rows are those of one of four workspaces, in the columns of
-fct_events that a profile takes, of a published file made by one SELECT.
+fct_events that a profile takes, of events made by one SELECT and published in parts as every
+version is: a Parquet file a day, ordered by the mart's key.
 
 Belongs here: both contenders and the proof that they hold the same. Does not belong here: what a
 share promises (tests/test_shares.py holds that).
@@ -20,7 +21,8 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.frame import Measurement, NotEqualError, Size, alternate, in_own_process
-from dagster_project.warehouse import SEEDS
+from dagster_project.parts import DailyMart, Writer
+from dagster_project.warehouse import SEEDS, quoted
 from landing import create_raw_schema
 from sharing import Places, carry_out
 from sharing.compiler import STREAM
@@ -90,11 +92,11 @@ def made(home: Path, events: int) -> Path:
         return path
     shutil.rmtree(home, ignore_errors=True)
     path.parent.mkdir(parents=True)
-    unfinished = path.with_suffix(".part")
     texts = ", ".join(
         f"'{name}_' || (hash(n, '{name}') % {events // 10 + 1}) as {name}"
         for name in ("project_id", "user_id", "session_id", "service_id", "trace_id")
     )
+    unfinished = path.with_suffix(".part")
     with duckdb.connect(str(unfinished), config={"threads": THREADS}) as connection:
         connection.execute(
             f"""
@@ -108,7 +110,8 @@ def made(home: Path, events: int) -> Path:
             create table production.dim_projects (
                 project_id varchar, name varchar, workspace_id varchar
             );
-            create table production.fct_events as
+            attach ':memory:' as build;
+            create table build.fct_events as
                 select 'platform_events' as source_table, 'evt_' || n as event_id, {texts},
                     'platform' as category, 'api.request' as type, 'automatic' as origin,
                     date '{FIRST_DAY}' + to_microseconds(
@@ -120,6 +123,14 @@ def made(home: Path, events: int) -> Path:
                     'production' as environment, occurred_at::date as activity_date
                 from range({events}) as t (n);
             """
+        )
+        mart = DailyMart("fct_events", "activity_date", "", key=CONTRACT["fct_events"].key)
+        parts = Writer(connection, "build.main", path.parent, 1).renew(mart, [], None)
+        files = [part.path for part in parts]
+        connection.executemany("insert into published.parts values (?)", [[str(one)] for one in files])
+        listed = ", ".join(f"'{quoted(one)}'" for one in files)
+        connection.execute(
+            f"create view production.fct_events as select * from read_parquet([{listed}])"
         )
     unfinished.rename(path)
     return path

@@ -349,14 +349,16 @@ def _assembled(
         listed.insert(-1, f"cast(mart.{table.day_of} as date) as {day_column.name}")
     names = {column.name for column in columns}
     order = [name for name in table.key if name in names]
-    rest = [column.name for column in columns if column.name not in order]
+    if len(order) < len(table.key) or any(treatments.get(name) == "truncate" for name in order):
+        # no key any more: rows may be told apart by any other column
+        order += [column.name for column in columns if column.name not in order]
     source = _source(share, wanted, table)
     return Slice(
         model=table.name,
         query="select\n    " + ",\n    ".join(listed) + f"\n{source}",
         source=source,
         columns=tuple(columns),
-        order=(*order, *rest),
+        order=tuple(order),
         day=day_column.name if day_column else None,
         dropped=tuple(dropped),
         treatments=treatments,

@@ -198,7 +198,10 @@ class Reader:
             with self.connection.cursor() as cursor:
                 [(rows,)] = cursor.execute(
                     f"copy (select *{left_out} from {COLLECTED}{condition})"
-                    f" to '{_quoted(path)}' (format parquet, compression zstd)"
+                    f" to '{_quoted(path)}'"
+                    # no Bloom filters: of columns of few values only, for a quarter of the
+                    # writing (1M rows: 1.5 s of CPU, not 1.2)
+                    " (format parquet, compression zstd, write_bloom_filter false)"
                 ).fetchall()
             content = path.read_bytes()
             sha256 = hashlib.sha256(content).hexdigest()

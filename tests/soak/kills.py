@@ -58,6 +58,8 @@ def soak(folder: Path, count: int, seed: int) -> dict[str, Any]:
         done = len(waiting) * number // count
         killed.take(waiting[done:due])
         stages[killed.run_killed_after(chance.uniform(0, usual))] += 1
+        if (number + 1) % 10 == 0:
+            print(f"{number + 1} of {count} kills", file=sys.stderr, flush=True)
     broken += killed.run()
     broken += killed.run()
     never.take(extracts)

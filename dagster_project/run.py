@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -211,11 +210,9 @@ def execute_job(definitions: Any, job: str, instance: Any) -> Any:
     """Execute one job in this process; its result."""
     from dagster_project import event_log  # noqa: PLC0415
 
-    run_id = str(uuid.uuid4())
-    with event_log.kept_open(instance, run_id):
+    with event_log.kept_open(instance):
         return definitions.resolve_job_def(job).execute_in_process(
             instance=instance,
-            run_id=run_id,
             raise_on_error=False,
             run_config={"loggers": {"progress": {}}},
         )

@@ -28,8 +28,8 @@ def warehouse(context: dg.InitResourceContext) -> Iterator[Warehouse]:
     at = Warehouse.from_environment()
     run = f"run {context.run_id[:8]}" if context.run_id else "a run"
     with ExitStack() as held:
-        if context.run_id and context.instance:
-            held.enter_context(event_log.kept_open(context.instance, context.run_id))
+        if context.instance:
+            held.enter_context(event_log.kept_open(context.instance))
         found = held.enter_context(at.writing(run))
         for sentence in found:
             sayer(context.log or dg.get_dagster_logger(), WARNING)(sentence)

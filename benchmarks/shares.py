@@ -127,7 +127,9 @@ def made(home: Path, events: int) -> Path:
         mart = DailyMart("fct_events", "activity_date", "", key=CONTRACT["fct_events"].key)
         parts = Writer(connection, "build.main", path.parent, 1).renew(mart, [], None)
         files = [part.path for part in parts]
-        connection.executemany("insert into published.parts values (?)", [[str(one)] for one in files])
+        connection.executemany(
+            "insert into published.parts values (?)", [[str(one)] for one in files]
+        )
         listed = ", ".join(f"'{quoted(one)}'" for one in files)
         connection.execute(
             f"create view production.fct_events as select * from read_parquet([{listed}])"

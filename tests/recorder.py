@@ -144,6 +144,8 @@ def run_dbt(
     places = home / "dbt" / target
     folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
     folders += ["--target-path", str(places), "--log-path", str(places)]
+    # a tenth of the time of a build
+    folders += ["--log-level-file", "none"]
     quiet = ["--quiet"] if fail_at is None else ["--log-level", "none"]
     folders += ["--target", target]
     if target not in MANIFESTS:

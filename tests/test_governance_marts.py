@@ -20,7 +20,7 @@ import pytest
 
 from dagster_project.audits import account_for_every_line
 from landing.schema import put_pseudonym_key
-from tests.histories import ENVIRONMENTS, Build, Land, Record, Recording, Replay
+from tests.histories import ENVIRONMENTS, Build, Land, Record, Recording, Replay, of_marts
 
 MARTS = "production_marts.production"
 NOON = datetime(2025, 2, 3, 12, 0, tzinfo=UTC)
@@ -74,6 +74,22 @@ def view(at: datetime, interval: str = "", **fields: Any) -> Record:
 
 def triple(at: datetime, **fields: Any) -> list[Record]:
     return [view(at, interval, **fields) for interval in ("", "hour", "hour")]
+
+
+LOOKED_AT = (
+    "fct_analytics_views",
+    "fct_data_quality_daily",
+    "fct_events",
+    "fct_exports",
+    "fct_failure_signals",
+    "fct_sessions",
+)
+
+
+@pytest.fixture(scope="module")
+def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
+    """The marts that are looked at."""
+    return of_marts(recordings, *LOOKED_AT)
 
 
 class Warehouse:

@@ -19,7 +19,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.histories import Build, Land, Record, Recording, Replay
+from tests.histories import Build, Land, Record, Recording, Replay, of_marts
 
 Place = tuple[str, str]
 UserDay = tuple[Place, str, date]
@@ -116,10 +116,21 @@ def definitions(
 # ---- a warehouse
 
 
+LOOKED_AT = (
+    "fct_active_user_days",
+    "fct_active_user_definitions_daily",
+    "fct_retention_monthly",
+    "fct_retention_weekly",
+    "fct_user_lifecycle_daily",
+    "fct_user_lifecycle_monthly",
+    "fct_user_lifecycle_weekly",
+)
+
+
 @pytest.fixture(scope="module")
 def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
-    """Production alone."""
-    return {"production": recordings["production"]}
+    """Production alone, and of it the marts that are looked at."""
+    return of_marts({"production": recordings["production"]}, *LOOKED_AT)
 
 
 class Marts:

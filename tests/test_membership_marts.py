@@ -15,16 +15,25 @@ from typing import Any
 import oracle
 import pytest
 
-from tests.histories import Build, Land, Record, Recording, Replay, differences
+from tests.histories import Build, Land, Record, Recording, Replay, differences, of_marts
 
 PRODUCTION = Build(("production",))
 PLACE = {"workspace_id": "ws_1", "project_id": "prj_a"}
 
 
+LOOKED_AT = (
+    "fct_loyalty_balances",
+    "fct_loyalty_daily",
+    "fct_loyalty_events",
+    "fct_memberships_daily",
+    "fct_membership_changes",
+)
+
+
 @pytest.fixture(scope="module")
 def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
-    """Production alone."""
-    return {"production": recordings["production"]}
+    """Production alone, and of it the marts that are looked at."""
+    return of_marts({"production": recordings["production"]}, *LOOKED_AT)
 
 
 class Warehouse:

@@ -16,17 +16,28 @@ from typing import Any
 
 import pytest
 
-from tests.histories import Build, Land, Record, Recording, Replay
+from tests.histories import Build, Land, Record, Recording, Replay, of_marts
 
 ONLY_PRODUCTION = Build(("production",))
 DAY = date(2025, 3, 1)
 NEXT_DAY = date(2025, 3, 2)
 
 
+LOOKED_AT = (
+    "fct_campaign_messages",
+    "fct_campaigns_daily",
+    "fct_webhook_events",
+    "fct_webhooks_daily",
+    "fct_notifications",
+    "fct_notifications_daily",
+    "fct_sessions",
+)
+
+
 @pytest.fixture(scope="module")
 def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
-    """Production alone."""
-    return {"production": recordings["production"]}
+    """Production alone, and of it the marts that are looked at."""
+    return of_marts({"production": recordings["production"]}, *LOOKED_AT)
 
 
 class Warehouse:

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from dagster_project.seals import Sealing, seal_and_correct
-from tests.histories import Build, Land, Record, Recording, Replay
+from tests.histories import Build, Land, Record, Recording, Replay, of_marts
 
 NOW = datetime(2025, 5, 4, 4, 22)
 JANUARY, FEBRUARY = date(2025, 1, 1), date(2025, 2, 1)
@@ -42,10 +42,19 @@ def user(key: str, at: str, **fields: Any) -> Record:
     return {"id": key, "workspace_id": "ws", "kind": "human", **made, **fields}
 
 
+LOOKED_AT = (
+    "fct_mau_corrections",
+    "fct_mau_monthly",
+    "fct_mau_month_users",
+    # by dagster_project/seals.py
+    "int_mau_months_closed",
+)
+
+
 @pytest.fixture(scope="module")
 def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
-    """Production alone."""
-    return {"production": recordings["production"]}
+    """Production alone, and of it the marts that are looked at."""
+    return of_marts({"production": recordings["production"]}, *LOOKED_AT)
 
 
 class Warehouse:

@@ -19,15 +19,27 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.histories import Build, Land, Record, Recording, Replay, differences
+from tests.histories import Build, Land, Record, Recording, Replay, differences, of_marts
 
 TICK = timedelta(microseconds=1)
 
 
+LOOKED_AT = (
+    "fct_journeys",
+    "fct_journeys_daily",
+    "fct_requests_daily",
+    "fct_requests_hourly",
+    "fct_sessions",
+    "fct_session_metrics",
+    "fct_session_metrics_daily",
+    "dim_plans",
+)
+
+
 @pytest.fixture(scope="module")
 def recordings(recordings: dict[str, Recording]) -> dict[str, Recording]:
-    """Production alone."""
-    return {"production": recordings["production"]}
+    """Production alone, and of it the marts that are looked at."""
+    return of_marts({"production": recordings["production"]}, *LOOKED_AT)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ SOAKS: dict[str, tuple[Soak, int]] = {
     "limits": (limits.soak, 1),
     "growth": (growth.soak, 60),
     "kills": (kills.soak, 200),
+    # of events, of which there are this many in the demo extracts
     "consumers": (consumers.soak, 4_000),
 }
 

@@ -137,6 +137,7 @@ def soak(folder: Path, count: int, seed: int) -> dict[str, Any]:
                 at = Home(name, folder / name, landing, Bucket(endpoint, f"acme-{name}"), stack)
                 found[name] = at.soak()
                 broken += [f"{name}, {fault}" for fault in at.broken]
+            print(f"{name}: {len(at.broken)} faults", file=sys.stderr, flush=True)
     return {**found, "broken": broken}
 
 

@@ -37,7 +37,7 @@ test: $(INSTALLED) $(CLIENTS_INSTALLED) ## linters, types and tests
 	  { ROLLCALL_HOME="$$home" $(BIN)/sqlfluff lint dbt_project; code=$$?; rm -rf "$$home"; exit $$code; }
 	$(BIN)/pytest -n 2 --dist worksteal
 
-soak: $(INSTALLED) ## promises held for long: kills, readers, fuzz, limits, growth (ONLY=kills COUNT=200 SEED=1)
+soak: $(INSTALLED) $(CLIENTS_INSTALLED) ## promises held for long: kills, readers, fuzz, limits, growth, consumers (ONLY=kills COUNT=200 SEED=1)
 	@$(BIN)/python -m tests.soak $(subst $(comma), ,$(ONLY)) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 ui: $(INSTALLED) ## lineage, runs, checks and schedules on http://127.0.0.1:3000 (PORT=…)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.soak import fuzz, growth, kills, limits, readers
+from tests.soak import consumers, fuzz, growth, kills, limits, readers
 
 Soak = Callable[[Path, int, int], dict[str, Any]]
 
@@ -27,6 +27,8 @@ SOAKS: dict[str, tuple[Soak, int]] = {
     "limits": (limits.soak, 1),
     "growth": (growth.soak, 60),
     "kills": (kills.soak, 200),
+    # of events, of which there are this many in the demo extracts
+    "consumers": (consumers.soak, 4_000),
 }
 
 

@@ -34,7 +34,7 @@ test: $(INSTALLED) $(CLIENTS_INSTALLED) ## linters, types and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	home=$$(mktemp -d) && mkdir "$$home/marts" && \
-	  { ROLLCALL_HOME="$$home" $(BIN)/sqlfluff lint dbt_project; code=$$?; rm -rf "$$home"; exit $$code; }
+	  { ROLLCALL_HOME="$$home" $(BIN)/sqlfluff lint --processes 2 dbt_project; code=$$?; rm -rf "$$home"; exit $$code; }
 	$(BIN)/pytest -n 2 --dist worksteal
 
 soak: $(INSTALLED) $(CLIENTS_INSTALLED) ## promises held for long: kills, readers, fuzz, limits, growth, consumers (ONLY=kills COUNT=200 SEED=1)

@@ -151,10 +151,11 @@ def _cells(texts: Mapping[str, str]) -> str:
 
 
 def _repeated(reader: Reader, staged: Sequence[Staged]) -> set[str]:
-    """Columns that every file keeps a dictionary of, so few values to each."""
+    """Columns most of whose values are in dictionaries of their files, so few to each."""
     rows = reader.connection.execute(
         "select path_in_schema from parquet_metadata(?) group by all"
-        " having bool_and(dictionary_page_offset is not null)",
+        " having sum(num_values) filter (dictionary_page_offset is null) is null"
+        " or sum(num_values) filter (dictionary_page_offset is null) < 0.1 * sum(num_values)",
         [[str(file.path) for file in staged]],
     ).fetchall()
     return {name for (name,) in rows}

@@ -444,6 +444,31 @@ def test_what_redaction_leaves_behind_is_no_secret(parquet: World) -> None:
     assert parquet.step(event("fine", note=note)).status == "committed"
 
 
+@pytest.mark.parametrize("kind", ["repeated", "each another"])
+def test_a_secret_is_counted_by_rows(
+    parquet: World, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values of which a file keeps a dictionary are looked at once each, all others row by row."""
+    repeated = []
+    honest = gates._repeated
+
+    def noted(*arguments: Any) -> set[str]:
+        repeated.append(honest(*arguments))
+        return repeated[-1]
+
+    monkeypatch.setattr(gates, "_repeated", noted)
+    secret = "Bearer " + "A1b2C3d4" * 4
+    notes = ["fine" if kind == "repeated" else f"note {number} of many" for number in range(500)]
+    notes[7] = notes[70] = notes[499] = f"sent {secret} along"
+    parquet.add(*(event(f"e_{number}", note=note) for number, note in enumerate(notes)))
+    parquet.publish()
+    outcome = parquet.carry_out()
+    assert "fct_things.note: 3 rows" in outcome.message
+    assert parquet.receipts()[-1]["secrets"] == {"bearer_scheme": 3}
+    assert ("note" in repeated[0]) == (kind == "repeated")
+    assert "event_id" not in repeated[0]
+
+
 def test_a_secret_in_a_list_is_found(parquet: World) -> None:
     assert parquet.step(event("ghp_" + "a1" * 15)).reason_code == "secret_found"
 

@@ -29,7 +29,7 @@ from sharing.compiler import STREAM
 from sharing.contract import Column, Table
 from sharing.definitions import Consumer, Share
 
-EVENTS = 4_000_000  # at most, of the size that was asked for: the cost is per row
+EVENTS = 16_000_000  # at most, of the size that was asked for: the cost is per row
 WORKSPACES = 4
 DAYS = 30
 FIRST_DAY = date(2026, 1, 1)
@@ -50,6 +50,7 @@ CONTRACT = {
         tuple(Column(name, kind) for name, kind in TYPES.items()),
         ("workspace_id", "source_table", "event_id"),
         "activity_date",
+        is_cut_by_day=True,
     )
 }
 
@@ -102,7 +103,9 @@ def made(home: Path, events: int) -> Path:
             f"""
             create schema published; create schema production;
             create table published.version as select 1 as version, 1 as batch, 'w' as warehouse_id;
-            create table published.parts (path varchar);
+            create table published.parts (
+                mart varchar, first_date date, last_date date, path varchar
+            );
             create table production.dim_workspaces as
                 select 'ws_' || n as workspace_id, 'enterprise' as plan_id,
                     null::timestamp as deleted_at
@@ -128,7 +131,8 @@ def made(home: Path, events: int) -> Path:
         parts = Writer(connection, "build.main", path.parent, 1).renew(mart, [], None)
         files = [part.path for part in parts]
         connection.executemany(
-            "insert into published.parts values (?)", [[str(one)] for one in files]
+            "insert into published.parts values (?, ?, ?, ?)",
+            [(part.mart, part.span.first, part.span.last, str(part.path)) for part in parts],
         )
         listed = ", ".join(f"'{quoted(one)}'" for one in files)
         connection.execute(

@@ -58,11 +58,8 @@ def find_change(target: Target, reader: Reader, slice_: Slice, found: gates.Find
     """Write the days of a table that changed to local disk, and look into them."""
     live = live_files(target, slice_)
     known = known_prints(target, slice_.model)
-    if not known:
-        # whatever there is goes: the rows are read once, not a second time for their fingerprints
-        reader.collect(slice_)
-    found_prints = reader.prints(slice_, of_collected=not known)
-    prints = {str(day or ""): one for day, one in found_prints.items()}
+    # where all goes the rows are read once: their fingerprints are taken of the files
+    prints = _by_day(reader.prints(slice_)) if known else {}
     # a file that no manifest lists is of an attempt that died: who knows what is in it
     listed = {file.path for file in listed_files(target.current, slice_.model)}
     changed = [
@@ -71,13 +68,17 @@ def find_change(target: Target, reader: Reader, slice_: Slice, found: gates.Find
         if day not in live or live[day].path not in listed or known.get(day) != one
     ]
     days = [date.fromisoformat(day) if day else None for day in changed]
-    if days and known:
-        reader.collect(slice_, days)
+    if not known:
+        days = reader.days(slice_)
     staged = list(reader.stage(slice_, days, with_day=target.share.format == "parquet"))
     standing = sum(live[day].row_count for day in prints if day not in changed)
     written = gates.Written(slice_, target.share.environment, staged, standing)
-    gates.examine(reader, written, found)
-    return _settled(target, slice_, live, staged, prints)
+    in_files = _by_day(gates.examine(reader, written, found))
+    return _settled(target, slice_, live, staged, {**in_files, **prints})
+
+
+def _by_day(prints: Mapping[date | None, Print]) -> dict[str, Print]:
+    return {str(day or ""): one for day, one in prints.items()}
 
 
 def _settled(

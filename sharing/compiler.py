@@ -71,8 +71,9 @@ class Refusal:
 class Slice:
     """What one table of a share holds.
 
-    `query` selects it, `source` is the same rows untreated. `day` is the column of the result by
-    which it is cut into files, None for a table that is one file.
+    `query` selects it from `mart`, `source` is the same rows untreated. `day` is the column of the
+    result by which it is cut into files, None for a table that is one file; `is_cut_by_day`: the
+    mart's published parts are cut by it too.
     """
 
     model: str
@@ -83,6 +84,12 @@ class Slice:
     day: str | None
     dropped: tuple[str, ...]
     treatments: Mapping[str, str]
+    mart: str
+    is_cut_by_day: bool
+
+    def query_of(self, rows: str) -> str:
+        """`query` over some rows of the mart only: `rows` is SQL that stands in its place."""
+        return self.query.replace(f"from {self.mart} as mart", f"from {rows} as mart", 1)
 
     @property
     def schema_digest(self) -> str:
@@ -362,7 +369,13 @@ def _assembled(
         day=day_column.name if day_column else None,
         dropped=tuple(dropped),
         treatments=treatments,
+        mart=_mart(share, table),
+        is_cut_by_day=table.is_cut_by_day,
     )
+
+
+def _mart(share: Share, table: Table) -> str:
+    return f"snapshot.{share.environment}.{table.name}"
 
 
 def _day_column(table: Table) -> Column | None:
@@ -373,7 +386,7 @@ def _day_column(table: Table) -> Column | None:
 
 def _source(share: Share, wanted: TableShare, table: Table) -> str:
     lines = [
-        f"from snapshot.{share.environment}.{table.name} as mart",
+        f"from {_mart(share, table)} as mart",
         "inner join scope on mart.workspace_id = scope.workspace_id",
     ]
     conditions = []

@@ -42,6 +42,7 @@ class Table:
 
     `day`: the column that says which UTC day a row belongs to, None for marts without days.
     `day_of`: the timestamp that the day is taken from when there is no such column.
+    `is_cut_by_day`: the mart is published in parts by just this day.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Table:
     day: str | None = None
     day_of: str | None = None
     console_link: str | None = None
+    is_cut_by_day: bool = False
 
     def column(self, name: str) -> Column | None:
         """The column of a name, or None."""
@@ -92,8 +94,10 @@ def _table(node: Mapping[str, Any], key: tuple[str, ...]) -> Table:
         )
         for name, column in node["columns"].items()
     )
-    day, day_of = _day(columns, key, (meta.get("published_by_day") or {}).get("day"))
-    return Table(node["name"], columns, key, day, day_of, _link(node))
+    published_by = (meta.get("published_by_day") or {}).get("day")
+    day, day_of = _day(columns, key, published_by)
+    is_cut_by_day = day is not None and day == published_by
+    return Table(node["name"], columns, key, day, day_of, _link(node), is_cut_by_day)
 
 
 def _link(node: Mapping[str, Any]) -> str | None:

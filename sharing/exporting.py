@@ -13,6 +13,7 @@ by comparing days, so late events replace the files of their own day and nothing
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -46,6 +47,7 @@ from sharing.versions import Retired, TableState, Version
 
 Books = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 Clock = Callable[[], datetime]
+UPLOADS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -309,8 +311,12 @@ class _Attempt:
         """Bring the files of a table to the destination; for Delta, commit them to its log."""
         if target.share.format in STREAMED:
             streams.remove_leftovers(target.store, target.number, [f for _, f in change.written])
-        for staged, file in change.written:
-            target.store.upload(file.path, staged.path)
+        # each answer takes its time; after a fault none is begun any more
+        with ThreadPoolExecutor(UPLOADS_AT_ONCE) as uploads:
+            for _ in uploads.map(
+                lambda pair: target.store.upload(pair[1].path, pair[0].path), change.written
+            ):
+                pass
         at = None
         if target.share.format == "delta":
             added = [file for _, file in change.written]

@@ -8,13 +8,14 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from landing.secrets import load_rules
 from sharing.compiler import Slice
 from sharing.shapes import Shape
-from sharing.staging import ROWS_AT_ONCE, Reader, Staged
+from sharing.staging import NO_ROWS, ROWS_AT_ONCE, Print, Reader, Staged, print_of
 
 
 @dataclass(frozen=True)
@@ -43,28 +44,35 @@ class Written:
     standing_rows: int
 
 
-def examine(reader: Reader, written: Written, found: Findings) -> None:
-    """Look into the files of one table; what speaks against them is added to `found`."""
+def examine(reader: Reader, written: Written, found: Findings) -> dict[date | None, Print]:
+    """Look into the files of one table; what speaks against them is added to `found`.
+
+    Returns the fingerprint of each file's rows, which are read once for all questions.
+    """
     slice_, staged = written.slice_, written.staged
     rows = written.standing_rows + sum(file.row_count for file in staged)
     expected = reader.count(slice_)
     if rows != expected:
         said = f"{slice_.model}: {rows} rows for a consumer whose filter finds {expected}"
         found.failed.append(Finding("rows_differ", said))
+    prints: dict[date | None, Print] = {file.day: NO_ROWS for file in staged}
     if not staged:
-        return
+        return prints
     _load(reader, slice_, staged)
-    strangers = _strangers(slice_)
+    strangers, rules = _strangers(slice_), load_rules()
     counts = ", ".join(f"count(*) filter ({condition})" for condition in strangers.values())
-    [row] = reader.connection.execute(
-        f"select {counts} from written left join scope"
-        " on written.workspace_id = scope.workspace_id",
-        {"environment": written.environment},
+    looks = reader.connection.execute(
+        f"select _day, {print_of(slice_, '_day')}, {counts}, {_suspicion(reader, slice_, staged)}"
+        " from written group by all",
+        {"environment": written.environment, "prefilter": rules.prefilter},
     ).fetchall()
-    for code, count in zip(strangers, row, strict=True):
-        if count:
+    prints |= {day: Print(count, hash_) for day, count, hash_, *_ in looks}
+    for place, code in enumerate(strangers, 3):
+        if count := sum(look[place] for look in looks):
             found.failed.append(Finding(code, f"{slice_.model}: {count} rows"))
-    _scan(reader, slice_, staged, found)
+    if suspect := [day for day, *_, is_suspect in looks if is_suspect]:
+        _scan(reader, slice_, suspect, found)
+    return prints
 
 
 def _load(reader: Reader, slice_: Slice, staged: Sequence[Staged]) -> None:
@@ -76,62 +84,68 @@ def _load(reader: Reader, slice_: Slice, staged: Sequence[Staged]) -> None:
     day = "days.day" if slice_.day else "null::date"
     reader.connection.execute(
         "create or replace temp view written as"
-        f" select files.*, {day} as _day, files.filename as _path"
+        f" select files.*, {day} as _day, scope.workspace_id as _owner, oldest_date as _oldest"
         " from read_parquet(list_value("
         + ", ".join(f"'{str(file.path).replace(chr(39), chr(39) * 2)}'" for file in staged)
         + "), filename = true, hive_partitioning = false) as files"
         " inner join days on files.filename = days.path"
+        " left join scope on files.workspace_id = scope.workspace_id"
     )
 
 
 def _strangers(slice_: Slice) -> Mapping[str, str]:
     conditions = {
-        "foreign_workspace": "scope.workspace_id is null",
-        "foreign_environment": "written.environment is distinct from $environment",
+        "foreign_workspace": "_owner is null",
+        "foreign_environment": "environment is distinct from $environment",
     }
     if slice_.day:
-        conditions["beyond_retention"] = (
-            "scope.workspace_id is not null and"
-            " (written._day < scope.oldest_date or written._day is null)"
-        )
+        conditions["beyond_retention"] = "_owner is not null and (_day < _oldest or _day is null)"
     return conditions
 
 
-def _scan(reader: Reader, slice_: Slice, staged: Sequence[Staged], found: Findings) -> None:
-    """Hold the text of a table against the rules that landing redacts by."""
-    texts = {
+def _texts_of(slice_: Slice) -> dict[str, str]:
+    """SQL of every column's text, by name."""
+    return {
         column.name: f"array_to_string({column.name}, chr(10))"
         if column.type.endswith("[]")
         else column.name
         for column in slice_.columns
         if column.type.removesuffix("[]") in ("string", "varchar")
     }
-    # one alternation in DuckDB, and the rules one by one for the few values that it lets through:
-    # over each value once where a column repeats its values, over a row's other texts at once, each
-    # on a line of its own with the anchors of a line (1M rows of 13 texts, 7 of them repeated:
-    # 0.5 s of CPU; all of a row at once 0.9, cell by cell 1.3)
+
+
+def _suspicion(reader: Reader, slice_: Slice, staged: Sequence[Staged]) -> str:
+    """SQL of whether any text of some rows may be a secret: one that the rules should look at.
+
+    All rules as one alternation: over each value once where a column repeats its values, over a
+    row's other texts at once, each on a line of its own with the anchors of a line. 1M rows of 13
+    texts, 7 of them repeated: 0.5 s of CPU; all of a row at once 0.9, cell by cell 1.3.
+    """
+    texts = _texts_of(slice_)
     repeated = sorted(_repeated(reader, staged) & texts.keys())
-    others = {name: text for name, text in texts.items() if name not in repeated}
-    looks = []
-    if repeated:
-        looks.append(
-            # materialized, or the alternation is pushed below the grouping, to every row
-            f"(with seen as materialized (select {', '.join(repeated)}, count(*) as count"
-            f" from written group by grouping sets (({'), ('.join(repeated)})))"
-            " select cell.name as name, cell.text as text, count"
-            f" from (select unnest([{_cells({name: name for name in repeated})}]) as cell, count"
-            " from seen) where regexp_matches(cell.text, $prefilter))"
-        )
+    others = [text for name, text in texts.items() if name not in repeated]
+    looks = [
+        f"len(list_filter(list(distinct {name}), lambda x: regexp_matches(x, $prefilter))) > 0"
+        for name in repeated
+    ]
     if others:
         looks.append(
-            f"(select cell.name as name, cell.text as text, count(*) as count"
-            f" from (select unnest([{_cells(others)}]) as cell from written where"
-            f" regexp_matches(concat_ws(chr(10), {', '.join(others.values())}),"
-            " '(?m)' || $prefilter)) where regexp_matches(cell.text, $prefilter) group by all)"
+            f"bool_or(regexp_matches(concat_ws(chr(10), {', '.join(others)}),"
+            " '(?m)' || $prefilter))"
         )
+    return f"({' or '.join(looks) or 'false'})"
+
+
+def _scan(reader: Reader, slice_: Slice, days: Sequence[date | None], found: Findings) -> None:
+    """Hold the texts of some days against the rules that landing redacts by."""
     rules = load_rules()
+    # the rules one by one for the few values that the alternation lets through
     suspects = reader.connection.execute(
-        f"{' union all '.join(looks)} order by all", {"prefilter": rules.prefilter}
+        "select cell.name, cell.text, count(*)"
+        f" from (select unnest([{_cells(_texts_of(slice_))}]) as cell from written"
+        " where list_contains($days::date[], _day) or _day is null)"
+        " where regexp_matches(cell.text, $prefilter) group by all order by all",
+        {"days": [day for day in days if day], "prefilter": rules.prefilter},
     ).fetchall()
     hits: Counter[str] = Counter()
     for name, text, count in suspects:

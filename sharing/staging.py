@@ -4,14 +4,18 @@ Belongs here: the connection that reads, the fingerprint of a day, the Parquet f
 belong here: what is read (compiler.py), whether it may go out (gates.py), where to (stores.py).
 
 A file holds one day of one table, ordered by the table's key, so that the same rows are the same
-bytes.
+bytes. They are read from wherever they lie, among rows of others, of which three things could show
+in a file: the order in which threads meet them, the mask of nulls that a vector brings along (both
+gone by sorting), and the statistics of the source, from which DuckDB takes whether a column is
+REQUIRED (not asked for, so each is OPTIONAL; DuckDB 2.0.0).
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -53,6 +57,17 @@ class Print:
     hash: str
 
 
+NO_ROWS = Print(0, "0")
+
+
+def print_of(slice_: Slice, day: str | None = None) -> str:
+    """SQL of a Print over rows of a table; `day`: what stands for a column that they have not."""
+    values = ", ".join(
+        day if day and column.name == slice_.day else column.name for column in slice_.columns
+    )
+    return f"count(*), coalesce(cast(sum(hash({values})) as varchar), '{NO_ROWS.hash}')"
+
+
 @dataclass(frozen=True)
 class Staged:
     """A file on local disk that holds the rows of one day (None: of a table without days)."""
@@ -88,16 +103,25 @@ def open_reader(
     with _connection() as connection:
         connection.execute(f"set memory_limit = '{memory}'")
         connection.execute(f"set temp_directory = '{_quoted(folder)}'")
+        # what tells the writer that a column has no nulls, in rows that are not all the consumer's
+        connection.execute("set disabled_optimizers = 'statistics_propagation'")
         connection.execute(f"attach '{_quoted(snapshot.path)}' as snapshot (read_only)")
-        parts = connection.execute("select path from snapshot.published.parts").fetchall()
-        listed = ", ".join(f"'{_quoted(Path(path))}'" for (path,) in parts)
-        connection.execute(f"set allowed_paths = [{listed}]")
+        parts = [
+            _Part(mart, first, last, f"'{_quoted(Path(path))}'")
+            for mart, first, last, path in connection.execute(
+                "select mart, first_date, last_date, path from snapshot.published.parts"
+            ).fetchall()
+        ]
+        connection.execute(f"set allowed_paths = [{', '.join(part.path for part in parts)}]")
         connection.execute(f"set allowed_directories = ['{_quoted(folder)}/']")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         if key is not None:
             bind_key(connection, key)
-        yield Reader(connection, snapshot, folder)
+        by_mart = defaultdict(list)
+        for part in parts:
+            by_mart[part.mart].append(part)
+        yield Reader(connection, snapshot, folder, by_mart, key)
 
 
 @contextmanager
@@ -117,12 +141,30 @@ def _quoted(path: Path) -> str:
 
 
 @dataclass(frozen=True)
+class _Part:
+    """A file of a mart that is published in parts, quoted for SQL; without days: rows of no day."""
+
+    mart: str
+    first: date | None
+    last: date | None
+    path: str
+
+    def covers(self, day: date) -> bool:
+        return self.first is not None and self.last is not None and self.first <= day <= self.last
+
+
+@dataclass(frozen=True)
 class Reader:
-    """An open snapshot; files go to `folder`."""
+    """An open snapshot; files go to `folder`. `parts`: by mart, of those that are published so.
+
+    `key`: that of keyed hashes; each cursor has to be told it, see treatments.py.
+    """
 
     connection: duckdb.DuckDBPyConnection
     snapshot: Snapshot
     folder: Path
+    parts: Mapping[str, Sequence[_Part]]
+    key: bytes | None = field(repr=False)
 
     def workspaces(self, environment: str) -> dict[str, Workspace]:
         """Every workspace of the snapshot."""
@@ -143,62 +185,58 @@ class Reader:
 
     def bind(self, oldest_days: Mapping[str, date]) -> None:
         """Say whose rows are read, and from which day on."""
+        # no temporary table, which other cursors would not see
         self.connection.execute(
-            "create or replace temp table scope (workspace_id varchar, oldest_date date)"
+            "create or replace table scope (workspace_id varchar, oldest_date date)"
         )
         self.connection.executemany("insert into scope values (?, ?)", [*oldest_days.items()])
 
-    def prints(self, slice_: Slice, *, of_collected: bool = False) -> dict[date | None, Print]:
-        """The fingerprint of every day there is to share, or was collected."""
-        day = slice_.day or "null::date"
-        columns = ", ".join(column.name for column in slice_.columns)
-        source = COLLECTED if of_collected else f"({slice_.query})"
+    def days(self, slice_: Slice) -> list[date | None]:
+        """Every day there is to share; of a table without days None, which is one file."""
+        if not slice_.day:
+            return [None]
         rows = self.connection.execute(
-            f"select {day}, count(*), cast(sum(hash({columns})) as varchar)"
-            f" from {source} group by all"
+            f"select distinct {slice_.day} from ({slice_.query}) where {slice_.day} is not null"
+        )
+        return [day for (day,) in rows.fetchall()]
+
+    def prints(self, slice_: Slice) -> dict[date | None, Print]:
+        """The fingerprint of every day there is to share."""
+        day = slice_.day or "null::date"
+        rows = self.connection.execute(
+            f"select {day}, {print_of(slice_)} from ({slice_.query}) group by all"
         ).fetchall()
         found = {row[0]: Print(row[1], row[2]) for row in rows}
         # a table without days is one file, also when it is empty
-        return found if slice_.day or found else {None: Print(0, "0")}
+        return found if slice_.day or found else {None: NO_ROWS}
 
     def count(self, slice_: Slice) -> int:
         """Rows there are to share, counted at their source."""
         [(rows,)] = self.connection.execute(f"select count(*) {slice_.source}").fetchall()
         return int(rows)
 
-    def collect(self, slice_: Slice, days: Collection[date | None] | None = None) -> None:
-        """Put the rows of some days, or of all, in the order of their files.
-
-        Sorted once, then cut: of a year, a pass over the mart for each day takes 10 times as long,
-        and a sort for each day half as long again (1M rows, 30 days: 2.5 s, not 1.7).
-        """
-        by_day = [slice_.day] if slice_.day else []
-        chosen, values = "", []
-        if days is not None and slice_.day:
-            chosen, values = f" where list_contains(?, {slice_.day})", [sorted(filter(None, days))]
-        # no temporary table, which other cursors would not see
-        self.connection.execute(
-            f"create or replace table {COLLECTED} as select * from ({slice_.query}){chosen}"
-            f" order by {', '.join([*by_day, *slice_.order])}",
-            values,
-        )
-
     def stage(
         self, slice_: Slice, days: Collection[date | None], *, with_day: bool
     ) -> Iterator[Staged]:
-        """Write the files of some days that were collected.
-
-        `with_day`: whether they hold the column of the day.
-        """
+        """Write the files of some days. `with_day`: whether they hold the column of the day."""
         left_out = f" exclude ({slice_.day})" if slice_.day and not with_day else ""
+        parts = self.parts.get(slice_.model, ()) if slice_.is_cut_by_day else ()
+        if slice_.day and not parts:
+            self._collect(slice_, days)
+
+        def rows_of(day: date | None) -> str:
+            if day and parts:
+                files = ", ".join(part.path for part in parts if part.covers(day))
+                return f"({slice_.query_of(f'read_parquet([{files}])')})"
+            return COLLECTED if day else f"({slice_.query})"
 
         def write(day: date | None) -> Staged:
             condition = f" where {slice_.day} = date '{day}'" if day else ""
             path = self.folder / f"{slice_.model}_{day or UNDATED}.parquet"
-            with self.connection.cursor() as cursor:
+            with self._cursor() as cursor:
                 [(rows,)] = cursor.execute(
-                    f"copy (select *{left_out} from {COLLECTED}{condition})"
-                    f" to '{_quoted(path)}'"
+                    f"copy (select *{left_out} from {rows_of(day)}{condition}"
+                    f" order by {', '.join(slice_.order)}) to '{_quoted(path)}'"
                     # no Bloom filters: of columns of few values only, for a quarter of the
                     # writing (1M rows: 1.5 s of CPU, not 1.2)
                     " (format parquet, compression zstd, write_bloom_filter false)"
@@ -211,6 +249,25 @@ class Reader:
         with ThreadPoolExecutor(FILES_AT_ONCE) as writers:
             yield from writers.map(write, sorted(days, key=str))
         self.connection.execute(f"drop table if exists {COLLECTED}")
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self.connection.cursor() as cursor:
+            if self.key is not None:
+                bind_key(cursor, self.key)
+            yield cursor
+
+    def _collect(self, slice_: Slice, days: Collection[date | None]) -> None:
+        """Put the rows of some days aside.
+
+        A pass over the whole mart for each of them takes 10 times as long, of a year.
+        """
+        # no temporary table, which other cursors would not see
+        self.connection.execute(
+            f"create or replace table {COLLECTED} as select * from ({slice_.query})"
+            f" where list_contains(?::date[], {slice_.day})",
+            [sorted(filter(None, days))],
+        )
 
     # single events, each of which leaves once
 

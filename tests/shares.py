@@ -15,6 +15,8 @@ import duckdb
 import yaml
 from deltalake import DeltaTable
 
+from dagster_project.parts import DailyMart, Writer
+from dagster_project.warehouse import quoted
 from landing import create_raw_schema, land
 from sharing import Outcome, Places, carry_out, load
 from sharing.contract import Column, Table
@@ -50,6 +52,7 @@ CONTRACT = {
         ),
         key=("workspace_id", "event_id"),
         day="activity_date",
+        is_cut_by_day=True,
     ),
     "fct_hours": Table(
         "fct_hours",
@@ -88,6 +91,7 @@ CONTRACT = {
         ),
         key=("workspace_id", "source_table", "event_id"),
         day="activity_date",
+        is_cut_by_day=True,
     ),
     "dim_projects": Table(
         "dim_projects",
@@ -159,6 +163,9 @@ class World:
     kept: duckdb.DuckDBPyConnection | None = None
     generation: int = 0
     memory: str = "80%"
+    is_in_parts: bool = True
+    more: str = ""
+    """SQL of more events: workspace_id, event_id, day, user_id, note."""
 
     def __post_init__(self) -> None:
         self.share.setdefault("destination", {"kind": "folder", "url": f"file://{self.out}"})
@@ -219,7 +226,9 @@ class World:
                 create table published.version as
                     select {self.number} as version, {self.batch} as batch,
                         '{self.warehouse}' as warehouse_id, {self.generation} as generation;
-                create table published.parts (path varchar);
+                create table published.parts (
+                    mart varchar, first_date date, last_date date, path varchar
+                );
                 create table {self.environment}.dim_workspaces (
                     workspace_id varchar, plan_id varchar, deleted_at timestamp
                 );
@@ -246,6 +255,8 @@ class World:
             )
             if events:
                 connection.executemany("insert into raw_events values (?, ?, ?, ?, ?)", events)
+            if self.more:
+                connection.execute(f"insert into raw_events {self.more}")
             connection.execute(
                 f"""
                 create table {self.environment}.fct_things as
@@ -279,10 +290,28 @@ class World:
                     select 'ws_a' as workspace_id, '{self.environment}' as environment;
                 """
             )
+            if self.is_in_parts:
+                self.cut(connection)
         latest = path.with_name("latest.duckdb")
         latest.unlink(missing_ok=True)
         latest.symlink_to(path.name)
         return path
+
+    def cut(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Marts of single events become views over parts, as a publish leaves them."""
+        for table in (table for table in CONTRACT.values() if table.is_cut_by_day):
+            mart = DailyMart(table.name, str(table.day), "", key=table.key)
+            writer = Writer(connection, self.environment, self.published.parent, self.number)
+            parts = writer.renew(mart, [], None)
+            connection.executemany(
+                "insert into published.parts values (?, ?, ?, ?)",
+                [(part.mart, part.span.first, part.span.last, str(part.path)) for part in parts],
+            )
+            listed = ", ".join(f"'{quoted(part.path)}'" for part in parts)
+            connection.execute(
+                f"drop table {self.environment}.{table.name};"
+                f" create view {self.environment}.{table.name} as from read_parquet([{listed}])"
+            )
 
     @property
     def published(self) -> Path:

@@ -192,6 +192,47 @@ def test_nobody_elses_rows_make_a_difference(change: str, tmp_path: Path, world:
     assert shas[0] == shas[1]
 
 
+def many(workspace: str, count: int, day: date = DAY, nulls: bool = True) -> str:
+    """SQL of events, a third of them without a user."""
+    user = f"if({nulls} and n % 3 = 0, null, 'usr_' || hash(n, '{workspace}') % 1000)"
+    return (
+        f"select '{workspace}', 'many_' || lpad(n::varchar, 7, '0'), date '{day}', {user},"
+        f" 'of {workspace} ' || hash(n) from range({count}) as t (n)"
+    )
+
+
+# a row group holds 122,880 rows, a vector 2,048; workspaces before and after ours in their parts
+@pytest.mark.parametrize("count", [1, 2_048, 61_441, 122_880, 130_000])
+def test_nobody_elses_rows_make_a_difference_at_any_size(count: int, tmp_path: Path) -> None:
+    files = []
+    for name, others in (("alone", ()), ("few", (1_000, 1)), ("many", (77_777, 130_001))):
+        world = World(tmp_path / name)
+        world.consumer["workspace_ids"] = ["ws_b"]
+        columns = ["event_id", "user_id", "note", "tags", "is_test"]
+        world.share["tables"] = [{"model": "fct_things", "columns": columns}]
+        world.share["pii"] = {"user_id": "keep"}
+        own = many("ws_b", count, nulls=count > 1)
+        rivals = zip(("ws_a", "ws_c"), others, strict=False)
+        world.more = " union all ".join([own, *(many(*rival) for rival in rivals)])
+        world.publish()
+        assert world.carry_out().row_count == count
+        files.append(world.data_files())
+    assert files[0] == files[1] == files[2]
+
+
+def test_no_other_day_makes_a_difference(tmp_path: Path) -> None:
+    files = []
+    for name, others in (("alone", ()), ("more", (DAY - timedelta(1), DAY + timedelta(1)))):
+        world = World(tmp_path / name, more=many("ws_a", 3_000, nulls=False))
+        # of other days some users are null, and the table of hours is not published in parts
+        world.more += "".join(f" union all {many('ws_a', 2_000, day)}" for day in others)
+        world.publish()
+        world.carry_out()
+        files.append({path: data for path, data in world.data_files().items() if str(DAY) in path})
+    assert files[0] == files[1]
+    assert {path.split("/")[0] for path in files[0]} == {"fct_things", "fct_hours"}
+
+
 def test_a_late_event_replaces_the_file_of_its_day_alone(world: World) -> None:
     world.carry_out()
     before = world.data_files()
@@ -524,10 +565,11 @@ def dying(function: Callable[..., Any], when: str, call: int = 1) -> Callable[..
 
     def worker(*arguments: Any, **named: Any) -> Any:
         left[0] -= 1
-        if left[0] == 0 and when == "before":
+        is_last = left[0] == 0
+        if is_last and when == "before":
             raise Killed
         result = function(*arguments, **named)
-        if left[0] == 0:
+        if is_last:
             raise Killed
         return result
 

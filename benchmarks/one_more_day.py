@@ -29,7 +29,7 @@ DEFAULT_EVENTS_A_DAY = 300_000
 # a model that reads fewer rows than this costs nothing that anyone waits for
 ROWS_WORTH_NAMING = 10_000
 MORE_BY = 1.15
-VERSION = 2
+VERSION = 3
 
 Costs = dict[tuple[str, str, str], int]
 

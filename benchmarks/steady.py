@@ -317,7 +317,19 @@ def _insert(
         group by _batch
         """
     )
+    if table.family == "entity":
+        return 0
+    connection.execute(
+        f"""
+        insert into raw.received_lines by name
+        select '{table.name}' as table_name, _file, environment,
+            received_at::date as received_date, count(*) as line_count, 0 as rejected_count, _batch
+        from raw.{table.name}
+        where _batch > {first * tables}
+        group by all
+        """
+    )
     (count,) = connection.execute(
         f"select count(*) from raw.{table.name} where _batch > {first * tables}"
     ).fetchall()[0]
-    return 0 if table.family == "entity" else int(count)
+    return int(count)

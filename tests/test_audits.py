@@ -9,8 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from benchmarks.steady import fill_history, write_day
 from dagster_project.audits import account_for_every_line
 from landing import land
+from landing.contract import TABLES
 
 
 def login(received: str, outcome: str = "success") -> str:
@@ -79,3 +81,14 @@ def test_a_row_that_goes_astray_is_found(
     connection.execute(fault)
     (finding,) = account_for_every_line(connection, ["auth_events"])
     assert not finding.is_passed
+
+
+def test_a_history_that_a_benchmark_fills_in_is_as_landing_leaves_one(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    fill_history(connection, days=2, events_a_day=200)
+    assert write_day(2, 200, tmp_path) > 200
+    report = land(connection, tmp_path, run_id="run", clock=datetime(2025, 2, 1, tzinfo=UTC))
+    assert all(file.status == "landed" and not file.rejected for file in report.files)
+    findings = account_for_every_line(connection, list(TABLES))
+    assert {finding.table for finding in findings if not finding.is_passed} == set()

@@ -281,6 +281,7 @@ class Home:
         now = datetime.now(UTC)
         midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
         if midnight - now < BEFORE_MIDNIGHT:
+            print(f"{self.data}: waiting for midnight, UTC", file=sys.stderr, flush=True)
             time.sleep((midnight - now).total_seconds() + 5)
         began = datetime.now(UTC).replace(tzinfo=None)
         self.run("share")

@@ -18,7 +18,7 @@ from sharing import Share, SharesFile, snowflake
 from sharing.compiler import Compiled, Refusal, compile_share
 from sharing.contract import read_contract
 from sharing.plans import read_plans
-from sharing.staging import open_reader, read_snapshot
+from sharing.staging import open_reader
 
 
 def compiled(at: Warehouse, file: SharesFile, share: Share) -> Compiled | list[Refusal]:
@@ -30,7 +30,7 @@ def compiled(at: Warehouse, file: SharesFile, share: Share) -> Compiled | list[R
     contract = read_contract(dbt_runner.read_manifest(at, share.environment), share.environment)
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_reader(read_snapshot(published), Path(folder), None, at.memory) as reader,
+        open_reader(published, Path(folder), None, at.memory) as reader,
     ):
         workspaces = reader.workspaces(share.environment)
     return compile_share(

@@ -40,7 +40,7 @@ from sharing.definitions import Consumer, Share, file_digest
 from sharing.plans import PUSHED, STREAMED, read_plans
 from sharing.pointer import Look, Pointer
 from sharing.receipts import Receipt
-from sharing.staging import Reader, open_reader, read_snapshot
+from sharing.staging import Reader, open_reader
 from sharing.stores import DestinationError, Store, open_store
 from sharing.treatments import KeyMissingError, fingerprint, read_key
 from sharing.versions import Retired, TableState, Version
@@ -168,7 +168,7 @@ def _reader(
         key = read_key(share.hash_key.secret) if share.hash_key else None
     except KeyMissingError as error:
         missing = DestinationError("secret_missing", str(error))
-    with open_reader(read_snapshot(published), stage, key, memory) as reader:
+    with open_reader(published, stage, key, memory) as reader:
         yield reader, key, missing
 
 

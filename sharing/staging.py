@@ -42,7 +42,6 @@ class Snapshot:
     nowhere in it any more.
     """
 
-    path: Path
     number: int
     batch: int
     warehouse: str
@@ -80,32 +79,24 @@ class Staged:
     sha256: str
 
 
-def read_snapshot(path: Path) -> Snapshot:
-    """What a version file says of itself."""
-    with _connection() as connection:
-        connection.execute(f"attach '{_quoted(path)}' as snapshot (read_only)")
-        found = connection.execute("select * from snapshot.published.version")
-        names = [column[0] for column in found.description or ()]
-        said = dict(zip(names, found.fetchall()[0], strict=True))
-    # versions of before there were generations do not say
-    generation = said.get("generation", 0)
-    return Snapshot(path, said["version"], said["batch"], said["warehouse_id"], generation)
-
-
 @contextmanager
 def open_reader(
-    snapshot: Snapshot, folder: Path, key: bytes | None, memory: str
+    published: Path, folder: Path, key: bytes | None, memory: str
 ) -> Iterator["Reader"]:
-    """A connection that reads one snapshot and writes into one folder, and reaches nothing else.
+    """A connection that reads one version file and writes into one folder, and reaches no more.
 
     `memory`: DuckDB's memory_limit; what does not fit is spilled into the folder.
     """
-    with _connection() as connection:
+    connection = duckdb.connect(
+        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    )
+    try:
+        connection.execute("set TimeZone = 'UTC'")
         connection.execute(f"set memory_limit = '{memory}'")
         connection.execute(f"set temp_directory = '{_quoted(folder)}'")
         # what tells the writer that a column has no nulls, in rows that are not all the consumer's
         connection.execute("set disabled_optimizers = 'statistics_propagation'")
-        connection.execute(f"attach '{_quoted(snapshot.path)}' as snapshot (read_only)")
+        connection.execute(f"attach '{_quoted(published)}' as snapshot (read_only)")
         parts = [
             _Part(mart, first, last, f"'{_quoted(Path(path))}'")
             for mart, first, last, path in connection.execute(
@@ -121,19 +112,18 @@ def open_reader(
         by_mart = defaultdict(list)
         for part in parts:
             by_mart[part.mart].append(part)
-        yield Reader(connection, snapshot, folder, by_mart, key)
-
-
-@contextmanager
-def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    )
-    try:
-        connection.execute("set TimeZone = 'UTC'")
-        yield connection
+        yield Reader(connection, _snapshot(connection), folder, by_mart, key)
     finally:
         connection.close()
+
+
+def _snapshot(connection: duckdb.DuckDBPyConnection) -> Snapshot:
+    found = connection.execute("select * from snapshot.published.version")
+    names = [column[0] for column in found.description or ()]
+    said = dict(zip(names, found.fetchall()[0], strict=True))
+    # versions of before there were generations do not say
+    generation = said.get("generation", 0)
+    return Snapshot(said["version"], said["batch"], said["warehouse_id"], generation)
 
 
 def _quoted(path: Path) -> str:

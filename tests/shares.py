@@ -298,8 +298,11 @@ class World:
         return path
 
     def cut(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Marts of single events become views over parts, as a publish leaves them."""
-        for table in (table for table in CONTRACT.values() if table.is_cut_by_day):
+        """Marts of single events in the share become views over parts, as a publish leaves them."""
+        names = {table["model"] for table in self.share["tables"]}
+        for table in (CONTRACT[name] for name in sorted(names & CONTRACT.keys())):
+            if not table.is_cut_by_day:
+                continue
             mart = DailyMart(table.name, str(table.day), "", key=table.key)
             writer = Writer(connection, self.environment, self.published.parent, self.number)
             parts = writer.renew(mart, [], None)

@@ -837,12 +837,10 @@ def test_without_its_key_a_share_fails(parquet: World, monkeypatch: pytest.Monke
 
 
 def test_the_snapshot_is_read_with_nothing_else_in_reach(parquet: World) -> None:
-    from sharing.staging import open_reader, read_snapshot  # noqa: PLC0415
+    from sharing.staging import open_reader  # noqa: PLC0415
 
     (parquet.folder / "elsewhere").mkdir()
-    with open_reader(
-        read_snapshot(parquet.published), parquet.folder / "elsewhere", None, "80%"
-    ) as reader:
+    with open_reader(parquet.published, parquet.folder / "elsewhere", None, "80%") as reader:
         for forbidden in (
             f"copy (select 1) to '{parquet.folder}/x.csv'",
             "select * from read_text('/etc/hostname')",

@@ -27,7 +27,7 @@ from sharing.plans import read_plans
 from sharing.pointer import Look, look_at
 from sharing.server.answers import NotServedError
 from sharing.server.tokens import Token
-from sharing.staging import open_reader, read_snapshot
+from sharing.staging import open_reader
 from sharing.treatments import KeyMissingError, fingerprint, read_key
 
 FORMAT = "delta"
@@ -134,13 +134,13 @@ class Gate:
 
     def _judged(self, share: Share, consumer: Consumer, look: Look, published: Path) -> Verdict:
         try:
-            snapshot = read_snapshot(published)
             with (
                 tempfile.TemporaryDirectory() as folder,
-                open_reader(snapshot, Path(folder), None, self.places.memory) as reader,
+                open_reader(published, Path(folder), None, self.places.memory) as reader,
             ):
                 workspaces = reader.workspaces(share.environment)
                 projects = reader.projects(share.environment, consumer.workspace_ids)
+                generation = reader.snapshot.generation
         except (duckdb.Error, OSError):
             # it was deleted meanwhile, and there is a newer one
             raise NotServedError(503, "snapshot_gone", "try again in a moment") from None
@@ -158,7 +158,7 @@ class Gate:
             workspaces=workspaces,
             today=self.clock().date(),
             key_fingerprint=fingerprint(key) if key else "",
-            generation=snapshot.generation,
+            generation=generation,
         )
         refused = [*found, *refused] if isinstance(found, list) else refused
         compiled = None if refused or isinstance(found, list) else found

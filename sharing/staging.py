@@ -4,10 +4,10 @@ Belongs here: the connection that reads, the fingerprint of a day, the Parquet f
 belong here: what is read (compiler.py), whether it may go out (gates.py), where to (stores.py).
 
 A file holds one day of one table, ordered by the table's key, so that the same rows are the same
-bytes. They are read from wherever they lie, among rows of others, of which three things could show
-in a file: the order in which threads meet them, the mask of nulls that a vector brings along (both
-gone by sorting), and the statistics of the source, from which DuckDB takes whether a column is
-REQUIRED (not asked for, so each is OPTIONAL; DuckDB 2.0.0).
+bytes. They are read from where they lie, among rows of others, which could show in three ways: in
+the order in which threads meet them and in where row groups end (both settled by sorting), and in
+what DuckDB 2.0.0 takes from the statistics of the source: whether a column is REQUIRED (they are
+not asked for, so each is OPTIONAL).
 """
 
 import hashlib
@@ -211,7 +211,7 @@ class Reader:
         """Write the files of some days. `with_day`: whether they hold the column of the day."""
         left_out = f" exclude ({slice_.day})" if slice_.day and not with_day else ""
         parts = self.parts.get(slice_.model, ()) if slice_.is_cut_by_day else ()
-        if slice_.day and not parts:
+        if slice_.day and days and not parts:
             self._collect(slice_, days)
 
         def rows_of(day: date | None) -> str:

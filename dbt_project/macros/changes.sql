@@ -87,3 +87,30 @@
     )
     {%- endif -%}
 {%- endmacro %}
+
+{#-
+    `where` of a test on staged events: those whose key hash in the raw table is that of another
+    row too, one of which landed since every test was last well.
+-#}
+{% macro where_met(table_name) -%}
+    {%- set landed = source('raw', table_name) -%}
+    {%- if not flags.FULL_REFRESH -%}
+    where (workspace_id, event_id) in (
+        select workspace_id, id
+        from {{ landed }}
+        where _key_hash in (
+            select _key_hash
+            from {{ landed }}
+            where
+                environment = '{{ target.name }}'
+                and _key_hash in (
+                    select _key_hash
+                    from {{ landed }}
+                    where _batch > (select checked_batch from {{ build_state() }})
+                )
+            group by _key_hash
+            having count(*) > 1
+        )
+    )
+    {%- endif -%}
+{%- endmacro %}

@@ -90,7 +90,8 @@
 
 {#-
     `where` of a test on staged events: those whose key hash in the raw table is that of another
-    row too, one of which landed since every test was last well.
+    row too, one of which landed since every test was last well. The environment is part of the
+    key that is hashed.
 -#}
 {% macro where_met(table_name) -%}
     {%- set landed = source('raw', table_name) -%}
@@ -101,13 +102,11 @@
         where _key_hash in (
             select _key_hash
             from {{ landed }}
-            where
-                environment = '{{ target.name }}'
-                and _key_hash in (
-                    select _key_hash
-                    from {{ landed }}
-                    where _batch > (select checked_batch from {{ build_state() }})
-                )
+            where _key_hash in (
+                select _key_hash
+                from {{ landed }}
+                where _batch > (select checked_batch from {{ build_state() }})
+            )
             group by _key_hash
             having count(*) > 1
         )

@@ -163,7 +163,6 @@ class World:
     kept: duckdb.DuckDBPyConnection | None = None
     generation: int = 0
     memory: str = "80%"
-    is_in_parts: bool = True
     more: str = ""
     """SQL of more events: workspace_id, event_id, day, user_id, note."""
 
@@ -290,8 +289,7 @@ class World:
                     select 'ws_a' as workspace_id, '{self.environment}' as environment;
                 """
             )
-            if self.is_in_parts:
-                self.cut(connection)
+            self.cut(connection)
         latest = path.with_name("latest.duckdb")
         latest.unlink(missing_ok=True)
         latest.symlink_to(path.name)

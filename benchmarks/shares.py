@@ -29,7 +29,7 @@ from sharing.compiler import STREAM
 from sharing.contract import Column, Table
 from sharing.definitions import Consumer, Share
 
-EVENTS = 16_000_000  # at most, of the size that was asked for: the cost is per row
+EVENTS = 4_000_000  # at most, of the size that was asked for: the cost is per row
 WORKSPACES = 4
 DAYS = 30
 FIRST_DAY = date(2026, 1, 1)

@@ -204,13 +204,16 @@ class Writer:
     def _write(self, mart: DailyMart, span: Span, *, may_be_empty: bool = False) -> Part | None:
         final = folder_of(self.published, mart.name) / file_name(span, self.number)
         unfinished = final.with_name(f".{final.name}.tmp")
-        order = ", ".join([f"({mart.day})", *(mart.key or self._columns(mart))])
+        order = [mart.day, *(mart.key or self._columns(mart))]
         (rows,) = self.connection.execute(
             f"""
             copy (
                 select * from {self.schema}.{mart.name}
-                where {condition(mart.day, span)} order by {order}
-            ) to '{quoted(unfinished)}' (format parquet, compression zstd)
+                where {condition(mart.day, span)} order by ({"), (".join(order)})
+            ) to '{quoted(unfinished)}' (
+                format parquet, compression zstd,
+                kv_metadata {{sorted_by: '{", ".join(order).replace("'", "''")}'}}
+            )
             """
         ).fetchall()[0]
         if not rows and not may_be_empty:

@@ -67,7 +67,7 @@ def find_change(target: Target, reader: Reader, slice_: Slice, found: gates.Find
         for day, one in prints.items()
         if day not in live or live[day].path not in listed or known.get(day) != one
     ]
-    days = [date.fromisoformat(day) if day else None for day in changed]
+    days = {date.fromisoformat(day) if day else None: prints[day].rows for day in changed}
     if not known:
         days = reader.days(slice_)
     staged = list(reader.stage(slice_, days, with_day=target.share.format == "parquet"))

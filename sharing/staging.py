@@ -5,14 +5,15 @@ belong here: what is read (compiler.py), whether it may go out (gates.py), where
 
 A file holds one day of one table, ordered by the table's key, so that the same rows are the same
 bytes. They are read from where they lie, among rows of others, which could show in three ways: in
-the order in which threads meet them and in where row groups end (both settled by sorting), and in
-what DuckDB 2.0.0 takes from the statistics of the source: whether a column is REQUIRED (they are
-not asked for, so each is OPTIONAL).
+the order in which threads meet them, in where row groups end, and in what DuckDB 2.0.0 takes from
+the statistics of the source: whether a column is REQUIRED (they are not asked for, so each is
+OPTIONAL). Sorting settles the first two. It costs a fifth of the COPY, so a day is spared it that
+lies in the order of the key already and becomes one row group.
 """
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,12 @@ UNDATED = "undated"
 ROWS_AT_ONCE = 10_000
 FILES_AT_ONCE = 2
 COLLECTED = "memory.collected"
+# What a part says of itself: the columns that it is sorted by
+SORTED_BY = "sorted_by"
+# A row group of 122,880 rows, as DuckDB writes by itself, ends earlier or later by where those of
+# the source end: a day of more rows than FEW becomes one as a whole, above MOST it is sorted.
+FEW = 100_000
+MOST = 400_000
 # Where events that left before are known from: Parquet with the columns of EVENT_KEY.
 SENT = "sent.parquet"
 
@@ -98,12 +105,12 @@ def open_reader(
         connection.execute("set disabled_optimizers = 'statistics_propagation'")
         connection.execute(f"attach '{_quoted(published)}' as snapshot (read_only)")
         parts = [
-            _Part(mart, first, last, f"'{_quoted(Path(path))}'")
+            _Part(mart, first, last, path)
             for mart, first, last, path in connection.execute(
                 "select mart, first_date, last_date, path from snapshot.published.parts"
             ).fetchall()
         ]
-        connection.execute(f"set allowed_paths = [{', '.join(part.path for part in parts)}]")
+        connection.execute(f"set allowed_paths = {_listed(parts)}")
         connection.execute(f"set allowed_directories = ['{_quoted(folder)}/']")
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
@@ -126,13 +133,21 @@ def _snapshot(connection: duckdb.DuckDBPyConnection) -> Snapshot:
     return Snapshot(said["version"], said["batch"], said["warehouse_id"], generation)
 
 
+def _row_groups(rows: int) -> str:
+    """SQL, among the options of a COPY, of how a file of so many rows is cut."""
+    if not FEW < rows <= MOST:
+        return ""
+    # the limit of dictionaries stays that of other files: a fifth of 122,880
+    return f", row_group_size {2 * MOST}, dictionary_size_limit 24576"
+
+
 def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A file of a mart that is published in parts, quoted for SQL; without days: rows of no day."""
+    """A file of a mart that is published in parts; without days: rows of no day."""
 
     mart: str
     first: date | None
@@ -141,6 +156,10 @@ class _Part:
 
     def covers(self, day: date) -> bool:
         return self.first is not None and self.last is not None and self.first <= day <= self.last
+
+
+def _listed(parts: Iterable[_Part]) -> str:
+    return "[" + ", ".join(f"'{_quoted(Path(part.path))}'" for part in parts) + "]"
 
 
 @dataclass(frozen=True)
@@ -181,14 +200,15 @@ class Reader:
         )
         self.connection.executemany("insert into scope values (?, ?)", [*oldest_days.items()])
 
-    def days(self, slice_: Slice) -> list[date | None]:
-        """Every day there is to share; of a table without days None, which is one file."""
+    def days(self, slice_: Slice) -> dict[date | None, int]:
+        """Rows of every day there is to share; a table without days is one file, of day None."""
         if not slice_.day:
-            return [None]
+            return {None: self.count(slice_)}
         rows = self.connection.execute(
-            f"select distinct {slice_.day} from ({slice_.query}) where {slice_.day} is not null"
+            f"select {slice_.day}, count(*) from ({slice_.query})"
+            f" where {slice_.day} is not null group by all"
         )
-        return [day for (day,) in rows.fetchall()]
+        return dict(rows.fetchall())
 
     def prints(self, slice_: Slice) -> dict[date | None, Print]:
         """The fingerprint of every day there is to share."""
@@ -206,30 +226,24 @@ class Reader:
         return int(rows)
 
     def stage(
-        self, slice_: Slice, days: Collection[date | None], *, with_day: bool
+        self, slice_: Slice, days: Mapping[date | None, int], *, with_day: bool
     ) -> Iterator[Staged]:
-        """Write the files of some days. `with_day`: whether they hold the column of the day."""
-        left_out = f" exclude ({slice_.day})" if slice_.day and not with_day else ""
-        parts = self.parts.get(slice_.model, ()) if slice_.is_cut_by_day else ()
-        if slice_.day and days and not parts:
-            self._collect(slice_, days)
+        """Write the files of some days, of so many rows each.
 
-        def rows_of(day: date | None) -> str:
-            if day and parts:
-                files = ", ".join(part.path for part in parts if part.covers(day))
-                return f"({slice_.query_of(f'read_parquet([{files}])')})"
-            return COLLECTED if day else f"({slice_.query})"
+        `with_day`: whether they hold the column of the day.
+        """
+        columns = f"* exclude ({slice_.day})" if slice_.day and not with_day else "*"
+        sources = self._sources(slice_, days)
 
         def write(day: date | None) -> Staged:
-            condition = f" where {slice_.day} = date '{day}'" if day else ""
             path = self.folder / f"{slice_.model}_{day or UNDATED}.parquet"
             with self._cursor() as cursor:
                 [(rows,)] = cursor.execute(
-                    f"copy (select *{left_out} from {rows_of(day)}{condition}"
-                    f" order by {', '.join(slice_.order)}) to '{_quoted(path)}'"
+                    f"copy (select {columns} {sources[day]}) to '{_quoted(path)}'"
                     # no Bloom filters: of columns of few values only, for a quarter of the
                     # writing (1M rows: 1.5 s of CPU, not 1.2)
-                    " (format parquet, compression zstd, write_bloom_filter false)"
+                    " (format parquet, compression zstd, write_bloom_filter false"
+                    f"{_row_groups(days[day])})"
                 ).fetchall()
             content = path.read_bytes()
             sha256 = hashlib.sha256(content).hexdigest()
@@ -239,6 +253,39 @@ class Reader:
         with ThreadPoolExecutor(FILES_AT_ONCE) as writers:
             yield from writers.map(write, sorted(days, key=str))
         self.connection.execute(f"drop table if exists {COLLECTED}")
+
+    def _sources(self, slice_: Slice, days: Mapping[date | None, int]) -> dict[date | None, str]:
+        """SQL of where the rows of each day come from, in the order of the key."""
+        order = f"order by {', '.join(slice_.order)}"
+        if not slice_.day:
+            return dict.fromkeys(days, f"from ({slice_.query}) {order}")
+        found = {day: f"where {slice_.day} = date '{day}'" for day in days}
+        parts = self.parts.get(slice_.model, ()) if slice_.is_cut_by_day else ()
+        if not parts:
+            self._collect(slice_, days)
+            return {day: f"from {COLLECTED} {where} {order}" for day, where in found.items()}
+        oldest = self.connection.execute("select workspace_id, oldest_date from scope").fetchall()
+        covering = {day: [part for part in parts if day and part.covers(day)] for day in days}
+        in_order = self._in_order(slice_, {part for some in covering.values() for part in some})
+        for day, some in covering.items():
+            owners = [id_ for id_, oldest_day in oldest if day and oldest_day <= day]
+            rows = slice_.query_of(f"read_parquet({_listed(some)})", owners)
+            found[day] = f"from ({rows}) {found[day]}"
+            if len(some) > 1 or days[day] > MOST or not in_order.issuperset(some):
+                found[day] += f" {order}"
+        return found
+
+    def _in_order(self, slice_: Slice, parts: Collection[_Part]) -> set[_Part]:
+        """Those of some parts that tell to be sorted as the files are to be."""
+        if not slice_.sorted_by or not parts:
+            return set()
+        rows = self.connection.execute(
+            f"select file_name from parquet_kv_metadata({_listed(parts)})"
+            " where key = encode(?) and value = encode(?)",
+            [SORTED_BY, slice_.sorted_by],
+        ).fetchall()
+        names = {name for (name,) in rows}
+        return {part for part in parts if part.path in names}
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 import yaml
 from deltalake import DeltaTable
 
@@ -19,6 +21,7 @@ from dagster_project.parts import DailyMart, Writer
 from dagster_project.warehouse import quoted
 from landing import create_raw_schema, land
 from sharing import Outcome, Places, carry_out, load
+from sharing.compiler import Slice
 from sharing.contract import Column, Table
 from sharing.definitions import SharesFile
 
@@ -422,3 +425,34 @@ def some_days(count: int = 4, workspace: str = "ws_a", per_day: int = 3) -> list
         for day in range(count)
         for number in range(per_day)
     ]
+
+
+# queries that say what the contract does not allow, and what of them does
+
+
+def lie(
+    monkeypatch: pytest.MonkeyPatch, spoil: Callable[[str], str], model: str = "fct_events"
+) -> None:
+    """Every query of a mart is spoilt, as if the compiler were wrong; their source stays honest."""
+    honest = Slice._select
+
+    def select(slice_: Slice, source: str) -> str:
+        text = honest(slice_, source)
+        if slice_.model != model:
+            return text
+        assert spoil(text) != text
+        return spoil(text)
+
+    monkeypatch.setattr(Slice, "_select", select)
+
+
+def of_anyone(query: str) -> str:
+    """A query without its condition on workspaces."""
+    joined = query.replace("scope on mart.workspace_id = scope.workspace_id", "scope on true")
+    owners = r"list_contains\(.*, mart\.workspace_id\)|mart\.workspace_id between .*"
+    return re.sub(owners, "true", joined)
+
+
+def of_sandbox(query: str) -> str:
+    """A query whose rows claim to be of the sandbox."""
+    return query.replace("mart.environment as environment", "'sandbox' as environment")

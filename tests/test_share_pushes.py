@@ -18,7 +18,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from receivers import TOKEN, Receiver, running
-from shares import DAY, HASH_KEY, NOW, World, event, some_days
+from shares import DAY, HASH_KEY, NOW, World, event, lie, of_anyone, of_sandbox, some_days
 from test_shares import Killed, dying
 
 from sharing import audit, ga4, gates, hec, ledger, pointer, receipts, services
@@ -503,22 +503,7 @@ def test_a_secret_stops_all_of_it(splunk: World, receiver: Receiver) -> None:
 def test_nobody_elses_events_and_no_other_environment(
     splunk: World, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
-    from sharing import exporting  # noqa: PLC0415
-
-    honest = exporting.compile_share
-
-    def lying(*arguments: Any, **named: Any) -> Any:
-        compiled = honest(*arguments, **named)
-        [only] = compiled.slices
-        wrong = only.query.replace(
-            "inner join scope on mart.workspace_id = scope.workspace_id",
-            "inner join scope on true",
-        ).replace("mart.environment as environment", "'sandbox' as environment")
-        return replace(compiled, slices=(replace(only, query=wrong),))
-
-    monkeypatch.setattr(exporting, "compile_share", lying)
+    lie(monkeypatch, lambda query: of_sandbox(of_anyone(query)))
     splunk.add(*(event(f"{name}_b", NEW, "ws_b") for name in ("api", "session")))
     assert splunk.step().status == "quarantined"
     codes = {reason["code"] for reason in splunk.receipts()[0]["reasons"]}

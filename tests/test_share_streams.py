@@ -17,7 +17,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
-from shares import CONTRACT, DAY, HASH_KEY, ROOT, SHARE, World, event, some_days
+from shares import (
+    CONTRACT,
+    DAY,
+    HASH_KEY,
+    ROOT,
+    SHARE,
+    World,
+    event,
+    lie,
+    of_anyone,
+    of_sandbox,
+    some_days,
+)
 from test_shares import Killed, dying
 from test_shares_on_s3 import BUCKET, PREFIX, bucket, made, server  # noqa: F401 - fixtures
 
@@ -321,12 +333,8 @@ def test_a_secret_stops_the_batch(world: World) -> None:
 
 GATES: dict[str, Callable[[str], str]] = {
     "rows_differ": lambda query: query + " and mart.event_id <> 'api_2@10'",
-    "foreign_workspace": lambda query: query.replace(
-        "inner join scope on mart.workspace_id = scope.workspace_id", "inner join scope on true"
-    ),
-    "foreign_environment": lambda query: query.replace(
-        "mart.environment as environment", "'sandbox' as environment"
-    ),
+    "foreign_workspace": of_anyone,
+    "foreign_environment": of_sandbox,
     "beyond_retention": lambda query: query.replace(
         "mart.activity_date >= scope.oldest_date", "true"
     ),
@@ -340,22 +348,9 @@ GATES: dict[str, Callable[[str], str]] = {
 def test_a_query_that_says_too_much_is_held_back(
     world: World, code: str, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
-    from sharing import exporting  # noqa: PLC0415
-
     world.share |= {"format": form, "retention": 8}
     world.add(event("api_old", DAY - timedelta(days=5)))
-    honest = exporting.compile_share
-
-    def lying(*arguments: Any, **named: Any) -> Any:
-        compiled = honest(*arguments, **named)
-        [only] = compiled.slices
-        spoilt = replace(only, query=GATES[code](only.query))
-        assert spoilt.query != only.query
-        return replace(compiled, slices=(spoilt,))
-
-    monkeypatch.setattr(exporting, "compile_share", lying)
+    lie(monkeypatch, GATES[code])
     assert world.step().status == "quarantined"
     assert code in [reason["code"] for reason in world.receipts()[0]["reasons"]]
     assert world.files() == {}

@@ -20,9 +20,9 @@ from typing import Any
 import duckdb
 import pytest
 from deltalake import DeltaTable, QueryBuilder
-from shares import DAY, HASH_KEY, NOW, ROOT, World, event, some_days
+from shares import DAY, HASH_KEY, NOW, ROOT, World, event, lie, of_anyone, of_sandbox, some_days
 
-from sharing import audit, delta, gates, pointer, receipts, versions
+from sharing import audit, delta, gates, pointer, receipts, staging, versions
 from sharing.staging import Reader
 from sharing.stores import DestinationError, Store
 
@@ -202,8 +202,17 @@ def many(workspace: str, count: int, day: date = DAY, nulls: bool = True) -> str
 
 
 # a row group holds 122,880 rows, a vector 2,048; workspaces before and after ours in their parts
-@pytest.mark.parametrize("count", [1, 2_048, 61_441, 122_880, 130_000])
-def test_nobody_elses_rows_make_a_difference_at_any_size(count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("count", "most"),
+    [
+        *((count, staging.MOST) for count in (1, 2_048, 61_441, 100_000, 122_880, 130_000)),
+        (130_000, 0),
+    ],
+)
+def test_nobody_elses_rows_make_a_difference_at_any_size(
+    count: int, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "MOST", most)
     files = []
     for name, others in (("alone", ()), ("few", (1_000, 1)), ("many", (77_777, 130_001))):
         world = World(tmp_path / name)
@@ -218,6 +227,31 @@ def test_nobody_elses_rows_make_a_difference_at_any_size(count: int, tmp_path: P
         assert world.carry_out().row_count == count
         files.append(world.data_files())
     assert files[0] == files[1] == files[2]
+
+
+@pytest.mark.parametrize(
+    ("count", "treatment"), [(9_000, "keep"), (9_000, "keyed_hash"), (60_000, "keep")]
+)
+def test_a_day_that_lies_in_order_is_written_as_if_it_were_sorted(
+    count: int, treatment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = []
+    for name in ("as_it_lies", "sorted"):
+        if name == "sorted":
+            monkeypatch.setattr(Reader, "_in_order", lambda *_: set())
+        own = f"{many('ws_a', count)} union all {many('ws_b', count)}"
+        world = World(tmp_path / name, more=f"{own} union all {many('ws_c', 70_000)}")
+        world.consumer["workspace_ids"] = ["ws_b", "ws_a"]
+        # in the key, so that hashes are in another order than what they are of
+        world.share["pii"] = {"event_id": treatment, "user_id": "drop"}
+        world.publish()
+        world.carry_out()
+        files.append(world.data_files())
+    assert files[0] == files[1]
+    [path] = world.out.glob(f"fct_things/{DAY}/*.parquet")
+    rows = duckdb.sql(f"select workspace_id, event_id from '{path}'").fetchall()
+    assert len(rows) == 2 * count
+    assert rows == sorted(rows)
 
 
 def test_no_other_day_makes_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,13 +553,8 @@ def test_a_secret_in_a_list_is_found(parquet: World) -> None:
 
 GATES: dict[str, Callable[[str], str]] = {
     "rows_differ": lambda query: query + " and mart.event_id <> 'ws_a_3_0'",
-    "foreign_workspace": lambda query: query.replace(
-        "inner join scope on mart.workspace_id = scope.workspace_id",
-        "inner join scope on true",
-    ),
-    "foreign_environment": lambda query: query.replace(
-        "mart.environment as environment", "'sandbox' as environment"
-    ),
+    "foreign_workspace": of_anyone,
+    "foreign_environment": of_sandbox,
     "beyond_retention": lambda query: query.split("where")[0],
 }
 
@@ -534,21 +563,8 @@ GATES: dict[str, Callable[[str], str]] = {
 def test_a_query_that_says_too_much_is_held_back(
     world: World, code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
-    from sharing import exporting  # noqa: PLC0415
-
     world.share["retention"] = 7
-    honest = exporting.compile_share
-
-    def lying(*arguments: Any, **named: Any) -> Any:
-        compiled = honest(*arguments, **named)
-        first, *others = compiled.slices
-        spoilt = replace(first, query=GATES[code](first.query))
-        assert spoilt.query != first.query
-        return replace(compiled, slices=(spoilt, *others))
-
-    monkeypatch.setattr(exporting, "compile_share", lying)
+    lie(monkeypatch, GATES[code], "fct_things")
     outcome = world.carry_out()
     assert outcome.status == "quarantined"
     assert code in [reason["code"] for reason in world.receipts()[0]["reasons"]]

@@ -237,15 +237,21 @@ class Candidate:
 
     def list_parts(self, parts: Sequence[Part]) -> None:
         """Record parts in published.parts."""
-        if not parts:
-            return
-        self.connection.executemany(
-            f"insert into {self.catalog}.published.parts values (?, ?, ?, ?, ?, ?)",
-            [
+        columns = zip(
+            *(
                 (p.mart, p.span.first, p.span.last, str(p.path), p.row_count, p.byte_count)
                 for p in parts
-            ],
+            ),
+            strict=True,
         )
+        # one statement: row by row, 1,000 parts (12 marts, 300 days) took a second
+        if parts:
+            self.connection.execute(
+                f"insert into {self.catalog}.published.parts select unnest(?::varchar[]),"
+                " unnest(?::date[]), unnest(?::date[]), unnest(?::varchar[]), unnest(?::bigint[]),"
+                " unnest(?::bigint[])",
+                [list(column) for column in columns],
+            )
 
     def show(self, mart: str, parts: Iterable[Part]) -> None:
         """Replace a mart's view over the build file by one over its parts, columns named.

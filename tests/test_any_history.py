@@ -831,6 +831,20 @@ FOUND: dict[str, list[Step]] = {
             (event("c", at="2025-04-30T10:00:00Z", **LOGIN, user_id="usr_2"),),
         ),
     ],
+    "a new day still counts who was last active a few days before": [
+        Land(
+            "auth_events/1.jsonl",
+            (
+                event(at="2025-02-01T10:00:00Z", **LOGIN),
+                event("b", at="2025-02-05T10:00:00Z", **LOGIN),
+            ),
+        ),
+        Build(),
+        Land(
+            "auth_events/2.jsonl",
+            (event("c", at="2025-02-10T10:00:00Z", **LOGIN, user_id="usr_2"),),
+        ),
+    ],
     "an attempt a week before completes a baseline": [
         Land("webhook_deliveries/1.jsonl", tuple(attempt(hour) for hour in (*range(1, 24), 168))),
         Build(),

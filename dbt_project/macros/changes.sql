@@ -73,19 +73,44 @@
 -#}
 {% macro where_not_checked(day, changed_in=none) -%}
     {%- if changed_in -%}
-    where {{ day }} in (
-        select activity_date from {{ ref(changed_in) }}
-        where _batch > (select checked_batch from {{ build_state() }})
-    )
+    where {{ day }} in {{ days_not_checked([ref(changed_in)]) }}
     {%- elif day -%}
-    where {{ day }} in (
-        select activity_date from {{ ref('int_days_changed') }}
-        where _batch > (select checked_batch from {{ build_state() }})
-        union
-        select activity_date from {{ ref('int_session_days_changed') }}
-        where _batch > (select checked_batch from {{ build_state() }})
-    )
+    where {{ day }} in {{ days_not_checked(
+        [ref('int_days_changed'), ref('int_session_days_changed')]
+    ) }}
     {%- endif -%}
+{%- endmacro %}
+
+{#-
+    The days that logs name as changed since every test was last well, as what a date is `in`. A few
+    stand there as dates: those DuckDB looks for below the joins of a view, a subquery after them
+    (all tests of fct_loyalty_events, four of 300 days: 0.4 s in place of 2.7).
+-#}
+{% macro days_not_checked(logs, source_table=none) -%}
+    {%- set most = 40 -%}
+    {%- set query -%}
+        {%- for log in logs %}
+        select activity_date from {{ log }}
+        where _batch > (select checked_batch from {{ build_state() }})
+            {%- if source_table %} and source_table = '{{ source_table }}'{% endif %}
+        {%- if not loop.last %}
+        union
+        {%- endif %}
+        {%- endfor %}
+    {%- endset -%}
+    {%- set missing = [] -%}
+    {%- for log in logs if execute and not (log and load_relation(log)) -%}
+        {%- do missing.append(log) -%}
+    {%- endfor -%}
+    {%- set days = [] -%}
+    {%- if execute and not missing -%}
+        {%- set counted = "select distinct activity_date from (" ~ query ~ ") as changed" -%}
+        {%- set found = run_query(counted ~ " order by activity_date limit " ~ (most + 1)) -%}
+        {%- for row in found.rows -%}
+            {%- do days.append("date '" ~ row[0] ~ "'") -%}
+        {%- endfor -%}
+    {%- endif -%}
+    ({{ days | join(', ') if 0 < days | length <= most else query }})
 {%- endmacro %}
 
 {#-

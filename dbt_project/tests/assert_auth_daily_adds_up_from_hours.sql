@@ -4,10 +4,12 @@ with
 
 fct_auth_hourly as (
     select * from {{ ref('fct_auth_hourly') }}
+    {{ where_not_checked('cast(activity_hour_at as date)') }}
 ),
 
 fct_auth_daily as (
     select * from {{ ref('fct_auth_daily') }}
+    {{ where_not_checked('activity_date') }}
 ),
 
 hours as (

@@ -1,14 +1,17 @@
--- What the days of a program moved is what its balances hold, and what its events say.
+-- What the days of a program moved is what its balances hold, and each day what its events say.
 
 with
 
 fct_loyalty_events as (
     select * from {{ ref('fct_loyalty_events') }}
-    where not is_test
+    {{ where_not_checked('activity_date') }}
 ),
 
 fct_loyalty_daily as (
-    select * from {{ ref('fct_loyalty_daily') }}
+    select
+        *,
+        earned_points - redeemed_points - expired_points + adjusted_points as points
+    from {{ ref('fct_loyalty_daily') }}
 ),
 
 fct_loyalty_balances as (
@@ -20,31 +23,42 @@ sums as (
         workspace_id,
         project_id,
         program_id,
+        activity_date,
         case
             when type in ('points.earned', 'points.adjusted') then points
             when type in ('points.redeemed', 'points.expired') then -points
             else 0
-        end as points_of_events,
-        0 as points_of_days,
-        0 as points_of_balances
+        end as points_expected,
+        0 as points_of_days
     from fct_loyalty_events
+    where not is_test
     union all
     select
         workspace_id,
         project_id,
         program_id,
-        0 as points_of_events,
-        earned_points - redeemed_points - expired_points + adjusted_points as points_of_days,
-        0 as points_of_balances
+        activity_date,
+        0 as points_expected,
+        points as points_of_days
+    from fct_loyalty_daily
+    {{ where_not_checked('activity_date') }}
+    union all
+    select
+        workspace_id,
+        project_id,
+        program_id,
+        cast(null as date) as activity_date,
+        0 as points_expected,
+        points as points_of_days
     from fct_loyalty_daily
     union all
     select
         workspace_id,
         project_id,
         program_id,
-        0 as points_of_events,
-        0 as points_of_days,
-        balance as points_of_balances
+        cast(null as date) as activity_date,
+        balance as points_expected,
+        0 as points_of_days
     from fct_loyalty_balances
 ),
 
@@ -53,12 +67,12 @@ differing as (
         workspace_id,
         project_id,
         program_id,
-        sum(points_of_events) as points_of_events,
-        sum(points_of_days) as points_of_days,
-        sum(points_of_balances) as points_of_balances
+        activity_date,
+        sum(points_expected) as points_expected,
+        sum(points_of_days) as points_of_days
     from sums
-    group by workspace_id, project_id, program_id
-    having points_of_events <> points_of_days or points_of_days <> points_of_balances
+    group by workspace_id, project_id, program_id, activity_date
+    having points_expected <> points_of_days
 )
 
 select * from differing

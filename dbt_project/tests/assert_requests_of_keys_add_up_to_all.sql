@@ -5,10 +5,12 @@ with
 
 fct_requests_hourly as (
     select * from {{ ref('fct_requests_hourly') }}
+    {{ where_not_checked('cast(activity_hour_at as date)') }}
 ),
 
 fct_requests_daily as (
     select * from {{ ref('fct_requests_daily') }}
+    {{ where_not_checked('activity_date') }}
 ),
 
 unioned as (

@@ -48,6 +48,12 @@ MUTATIONS = [
         "{{ add_days('min(activity_date)', 1 - reach) }} as from_date",
     ),
     Mutation(
+        "before a stretch a user's first day is kept, not the last",
+        f"{IDENTITY}/fct_active_users_daily.sql",
+        "max(int_active_user_days_counted.activity_date) as activity_date",
+        "min(int_active_user_days_counted.activity_date) as activity_date",
+    ),
+    Mutation(
         "the day a displaced event stood on is forgotten",
         f"{INTERMEDIATE}/int_days_changed.sql",
         "    from stg_displaced_records\n",
@@ -146,8 +152,8 @@ MUTATIONS = [
     Mutation(
         "sessions with an id of changed users are forgotten",
         f"{INTERMEDIATE}/int_session_ids_reached.sql",
-        "        and user_id in (select user_id from int_users_changed)",
-        "        and false",
+        "    where user_id in (select former_surviving_user_id from int_users_changed)",
+        "    where false",
     ),
     Mutation(
         "days that have become complete or incomplete are forgotten",
@@ -469,8 +475,8 @@ MUTATIONS = [
     Mutation(
         "journeys of changed users are forgotten",
         f"{JOURNEYS}/int_journeys_reached.sql",
-        "        and user_id in (select user_id from int_users_changed)",
-        "        and false",
+        "    where user_id in (select former_surviving_user_id from int_users_changed)",
+        "    where false",
     ),
     Mutation(
         "the day on which a journey had begun is forgotten",

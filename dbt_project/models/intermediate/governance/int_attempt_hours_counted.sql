@@ -4,10 +4,17 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',
-    meta={'replaces': {
-        'listed_in': 'int_days_changed',
-        'on': 'old.source_table = listed.source_table and old.activity_date = listed.activity_date',
-    }},
+    meta={
+        'replaces': {
+            'listed_in': 'int_days_changed',
+            'on': 'old.source_table = listed.source_table
+                and old.activity_date = listed.activity_date',
+        },
+        'tested_by_day': {
+            'day': 'activity_date',
+            'changed_in': 'int_days_changed',
+        },
+    },
 ) }}
 
 {%- set traces_kept = 20 %}

@@ -8,7 +8,6 @@
 
 {%- set standing_journeys = standing('int_journeys_followed') %}
 {%- set standing_list = standing('int_journeys_reached') %}
-{%- set standing_user_days = standing('int_user_days_counted') %}
 {%- set is_needed = standing_journeys and not flags.FULL_REFRESH %}
 {%- set id = ['workspace_id', 'project_id', 'journey_id'] %}
 
@@ -30,38 +29,12 @@ int_users_changed as (
     select * from {{ ref('int_users_changed') }}
 ),
 
-int_users_interned as (
-    select * from {{ ref('int_users_interned') }}
-),
-
-{%- if is_needed and standing_user_days %}
-
-days_of_changed_users as (
-    select distinct user_days.activity_date
-    from {{ standing_user_days }} as user_days
-    inner join int_users_interned on user_days.user_number = int_users_interned.user_number
-    inner join int_users_changed on int_users_interned.user_id = int_users_changed.user_id
-    where user_days.source_table = 'session_events'
-),
-
-{%- endif %}
-
 changes as (
     select
         {{ id | join(', ') }},
         activity_date
     from stg_session_events
     where _batch > {{ built_batch() if is_needed else building_batch() }}
-    {%- if is_needed and standing_user_days %}
-    union
-    select
-        {{ id | join(', ') }},
-        activity_date
-    from stg_session_events
-    where
-        activity_date in (select activity_date from days_of_changed_users)
-        and user_id in (select user_id from int_users_changed)
-    {%- endif %}
 ),
 
 numbered as (
@@ -93,6 +66,10 @@ journeys_met as (
             and standing_journeys.project_id = displaced_days.project_id
             and standing_journeys.first_event_date <= displaced_days.activity_date
             and standing_journeys.last_event_date >= displaced_days.activity_date
+    union
+    select journey_number
+    from {{ standing_journeys }}
+    where user_id in (select former_surviving_user_id from int_users_changed)
 ),
 
 standing_days as (

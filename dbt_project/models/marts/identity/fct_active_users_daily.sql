@@ -5,8 +5,10 @@
 -- day, and every window is a running total of gains less losses, all windows from one pass over the
 -- user-days (43.6M events, 400 scopes, 365 days: 3 s on 2 cores, where a range join took as long
 -- for one month of one window).
--- A build of changes reads, for each stretch of days it writes, the user-days of the stretch and of
--- the widest window before it: who was active earlier counts on none of its days.
+-- A build of changes reads, for each stretch of days it writes, the user-days of the stretch, and
+-- of the widest window before it each user's last: who was active earlier counts on none of its
+-- days, and no window that ends in it asks for more (four days of 300, 12,500 user-days each: 0.7 s
+-- in place of 5.4 with every day).
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',
@@ -21,14 +23,8 @@
 
 with
 
-int_user_days_counted as (
-    select * from {{ ref('int_user_days_counted') }}
-    where qualifying_count > 0
-),
-
-int_users_interned as (
-    select * from {{ ref('int_users_interned') }}
-    where kind = 'human'
+int_active_user_days_counted as (
+    select * from {{ ref('int_active_user_days_counted') }}
 ),
 
 int_days_covered as (
@@ -65,6 +61,7 @@ stretch_days as (
 stretches as (
     select
         cast(stretch as integer) as stretch,
+        {{ add_days('min(activity_date)', -1) }} as day_before,
         {{ add_days('min(activity_date)', -reach) }} as from_date,
         max(activity_date) as to_date
     from stretch_days
@@ -74,6 +71,7 @@ stretches as (
 days_read as (
     select
         stretches.stretch,
+        stretches.day_before,
         days.activity_date
     from stretches
     inner join (
@@ -82,6 +80,25 @@ days_read as (
             {{ days_from_to('from_date', 'to_date') }} as activity_date
         from stretches
     ) as days on stretches.stretch = days.stretch
+),
+
+user_days as (
+    select
+        days_read.stretch,
+        int_active_user_days_counted.workspace_id,
+        int_active_user_days_counted.project_id,
+        int_active_user_days_counted.service_id,
+        int_active_user_days_counted.user_key,
+        max(int_active_user_days_counted.activity_date) as activity_date
+    from int_active_user_days_counted
+    inner join days_read on int_active_user_days_counted.activity_date = days_read.activity_date
+    group by
+        days_read.stretch,
+        int_active_user_days_counted.workspace_id,
+        int_active_user_days_counted.project_id,
+        int_active_user_days_counted.service_id,
+        int_active_user_days_counted.user_key,
+        greatest(int_active_user_days_counted.activity_date, days_read.day_before)
 ),
 
 {%- else %}
@@ -93,27 +110,18 @@ days_read as (
     from int_days_covered
 ),
 
-{%- endif %}
-
 user_days as (
     select
-        {%- if is_incremental() %}
-        days_read.stretch,
-        {%- else %}
         1 as stretch,
-        {%- endif %}
-        int_user_days_counted.workspace_id,
-        int_user_days_counted.project_id,
-        int_user_days_counted.service_id,
-        int_users_interned.user_key,
-        int_user_days_counted.activity_date
-    from int_user_days_counted
-    inner join int_users_interned
-        on int_user_days_counted.user_number = int_users_interned.user_number
-    {%- if is_incremental() %}
-    inner join days_read on int_user_days_counted.activity_date = days_read.activity_date
-    {%- endif %}
+        workspace_id,
+        project_id,
+        service_id,
+        user_key,
+        activity_date
+    from int_active_user_days_counted
 ),
+
+{%- endif %}
 
 places as (
     select distinct

@@ -110,7 +110,10 @@ class Slice:
         return ", ".join([self.day, *self.order]) if self.day and self.is_cut_by_day else None
 
     def query_of(self, rows: str, owners: Iterable[str]) -> str:
-        """`query` over rows of the mart within the boundary (SQL), as they lie, of some owners."""
+        """`query` over rows of the mart (SQL) that lie within the boundary of some workspaces.
+
+        They come in the order in which they lie.
+        """
         names = [f"'{name.replace(chr(39), chr(39) * 2)}'" for name in sorted(owners)]
         # by range, row groups of others are not read; by list, as DuckDB makes a long IN a join,
         # and a join loses the order

@@ -257,7 +257,7 @@ class Reader:
     def _sources(self, slice_: Slice, days: Mapping[date | None, int]) -> dict[date | None, str]:
         """SQL of where the rows of each day come from, in the order of the key."""
         order = f"order by {', '.join(slice_.order)}"
-        if not slice_.day:
+        if not slice_.day or not days:
             return dict.fromkeys(days, f"from ({slice_.query}) {order}")
         found = {day: f"where {slice_.day} = date '{day}'" for day in days}
         parts = self.parts.get(slice_.model, ()) if slice_.is_cut_by_day else ()

@@ -236,8 +236,11 @@ def test_a_day_that_lies_in_order_is_written_as_if_it_were_sorted(
     count: int, treatment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = []
+    honest, told = Reader._in_order, []
+    monkeypatch.setattr(Reader, "_in_order", lambda *of: told.append(honest(*of)) or told[-1])
     for name in ("as_it_lies", "sorted"):
         if name == "sorted":
+            assert any(told) == (treatment == "keep")
             monkeypatch.setattr(Reader, "_in_order", lambda *_: set())
         own = f"{many('ws_a', count)} union all {many('ws_b', count)}"
         world = World(tmp_path / name, more=f"{own} union all {many('ws_c', 70_000)}")

@@ -104,8 +104,10 @@
     {%- endfor -%}
     {%- set days = [] -%}
     {%- if execute and not missing -%}
-        {%- set counted = "select distinct activity_date from (" ~ query ~ ") as changed" -%}
-        {%- set found = run_query(counted ~ " order by activity_date limit " ~ (most + 1)) -%}
+        {%- set found = run_query(
+            "select distinct activity_date from (" ~ query ~ ") as changed"
+            ~ " where activity_date is not null order by activity_date limit " ~ (most + 1)
+        ) -%}
         {%- for row in found.rows -%}
             {%- do days.append("date '" ~ row[0] ~ "'") -%}
         {%- endfor -%}

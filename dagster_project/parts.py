@@ -5,7 +5,8 @@ is written. Does not belong here: when (defs/publish.py), what a version says of
 (contents.py), which files are deleted (snapshots.py).
 
 A part is `parts/<mart>/2025-01-31_v000012.parquet`, or of a whole calendar month
-`2025-01-01_2025-01-31_v000012.parquet`; the number is that of the version it was written for.
+`2025-01-01_2025-01-31_v000012.parquet`; the number is that of the version it was written for. Its
+metadata tell by which columns it is sorted (`sorted_by`), which shares go by.
 """
 
 import calendar

@@ -1,7 +1,7 @@
 -- The days of each user: all that counting users needs, and far fewer rows than events. Users stand
 -- as the id that the event named, so that a merge rewrites nothing here: who survives is looked up
--- where windows are counted. qualifying_count > 0 is an active user-day, see `active user` in the
--- README.
+-- by int_active_user_days_counted. qualifying_count > 0 is an active user-day, see `active user` in
+-- the README.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',

@@ -1,7 +1,7 @@
--- Active user-days by the user who survives: what lifecycle and retention are counted from. The id
--- of the event is given up for the survivor's number, because every day of a user whose survivor or
--- kind changed is among the changed days and is written anew; source tables are given up too, save
--- for how many of the qualifying events were successful logins.
+-- Active user-days by the user who survives: what windows, lifecycle and retention are counted
+-- from. The id of the event is given up for the survivor's number, because every day of a user
+-- whose survivor or kind changed is among the changed days and is written anew; source tables are
+-- given up too, save for how many of the qualifying events were successful logins.
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',

@@ -96,6 +96,8 @@ def fill_raw(home: Path, size: Size) -> Events:
         create_raw_schema(connection)
         tables = [folder.name for folder in sorted(events.folder.iterdir()) if folder.is_dir()]
         for table in tables:
+            # the schema comes with a pseudonym key, and so do the events
+            connection.execute(f"delete from raw.{table}")
             for file in sorted((events.folder / table).glob("*.parquet")):
                 connection.execute(f"insert into raw.{table} by name from read_parquet('{file}')")
     stamp.write_text(json.dumps(wanted))

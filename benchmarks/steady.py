@@ -16,6 +16,7 @@ import duckdb
 
 from landing.contract import TABLES, Table
 from landing.fastpath import key_hash
+from landing.keys import create_keys
 from landing.schema import create_raw_schema, stored_columns
 
 FIRST_DAY = date(2025, 1, 1)
@@ -101,6 +102,7 @@ def fill_history(connection: duckdb.DuckDBPyConnection, days: int, events_a_day:
         """,
         [AGENTS],
     )
+    create_keys(connection)
     return count
 
 

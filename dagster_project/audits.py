@@ -12,7 +12,9 @@ from types import MappingProxyType
 import duckdb
 
 from dagster_project.parts import DailyMart
+from dagster_project.warehouse import ENVIRONMENTS
 from landing import TABLES
+from landing.keys import batches_with, count_unnamed, is_in
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,53 @@ def account_for_every_line(
         )
         findings.append(Finding(table, is_passed, numbers))
     return findings
+
+
+def find_landed_twice(
+    connection: duckdb.DuckDBPyConnection, tables: Iterable[str]
+) -> list[Finding]:
+    """No id of an event that landed since everything was last well is in an earlier batch.
+
+    Finds them as landing does, by `keys`, which must name every row that landed since. After a
+    full refresh nothing is asked here: then a test of staging compares all ids.
+    """
+    since = _checked_in_both(connection)
+    findings = []
+    for table in tables:
+        if since == 0:
+            findings.append(Finding(table, is_passed=True))
+            continue
+        landed = f"select _key_hash from raw.{table} where _batch > {since}"
+        rows, unnamed = count_unnamed(connection, table, since)
+        near = batches_with(connection, table, landed, up_to=since)
+        twice = near and _single(
+            connection,
+            f"""
+            select count(*)
+            from raw.{table} as newer
+            inner join raw.{table} as older using ({", ".join(TABLES[table].key)})
+            where newer._batch > {since} and older._batch <= {since}
+                and older.{is_in(near)} and older._key_hash in ({landed})
+            """,
+        )
+        numbers = {"landed_rows": rows, "ids_twice": twice or 0, "rows_without_key": unnamed}
+        findings.append(Finding(table, not twice and unnamed == 0, numbers))
+    return findings
+
+
+def _checked_in_both(connection: duckdb.DuckDBPyConnection) -> int:
+    """The batch up to which both environments were found well, 0 before that."""
+    built = connection.execute(
+        "select schema_name from duckdb_tables()"
+        " where table_name = 'build' and schema_name in (select unnest(?))",
+        [[f"{name}_state" for name in ENVIRONMENTS]],
+    ).fetchall()
+    if len(built) < len(ENVIRONMENTS):
+        return 0
+    return min(
+        _single(connection, f"select checked_batch from {name}_state.build")
+        for name in ENVIRONMENTS
+    )
 
 
 def compare_staged_with_raw(

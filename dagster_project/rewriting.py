@@ -18,6 +18,7 @@ import duckdb
 
 from dagster_project import builds, contents, snapshots
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse, quoted
+from landing.keys import create_keys
 
 # What a rewritten file holds: the rest follows from it.
 KEPT_SCHEMAS = ("raw", "orchestration", "main")
@@ -83,6 +84,9 @@ def rewrite(at: Warehouse) -> None:
                 path.unlink(missing_ok=True)
         fresh.replace(at.build_file)
         snapshots.flush(at.home)
+        # made from raw, so that nothing is left in them either
+        with at.connect() as connection:
+            create_keys(connection)
 
 
 def last_versions(connection: duckdb.DuckDBPyConnection) -> Mapping[str, int]:

@@ -26,6 +26,7 @@ from landing.contract import TABLES, Table
 from landing.devices import GENERALISED, device_class
 from landing.examine import Accepted, Examiner
 from landing.fastpath import content_hash, key_hash
+from landing.keys import forget_keys
 from landing.schema import BOOKKEEPING, KEPT, stored_columns
 from landing.secrets import load_rules
 
@@ -535,6 +536,7 @@ def _write_back(connection: duckdb.DuckDBPyConnection, name: str, texts: Sequenc
     follows: dict[str, str] = {}
     if table := TABLES.get(name):
         follows["_key_hash"] = key_hash(table.key)
+        forget_keys(connection, name)
         if table.family == "entity":
             follows["_content_hash"] = content_hash(table.columns, "null::varchar")
     columns = [column for column in new if column not in follows]

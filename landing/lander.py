@@ -34,6 +34,7 @@ from landing.examine import (
     place_of_rejected,
 )
 from landing.fastpath import stage_sql
+from landing.keys import create_keys
 from landing.ledger import Entry, Ledger, roll_back
 from landing.prescan import KEPT_OF_LONG_LINE, OddLine, Slice, TextScan, file_digest
 from landing.reasons import FileFailure, Reason
@@ -99,6 +100,7 @@ def land(
     """
     landed_at = (clock.astimezone(UTC) if clock.tzinfo else clock).replace(tzinfo=None)
     create_raw_schema(connection)
+    create_keys(connection)
     connection.execute("set preserve_insertion_order = true")  # line numbers depend on it
     # A checkpoint writes the last row group of every table anew: one for every 256 MB, not for
     # every small file (files of 10,000 lines: 24 ms of CPU each instead of 60).

@@ -19,6 +19,7 @@ import orjson
 from landing.contract import ENVIRONMENTS, Table
 from landing.devices import device_class
 from landing.fastpath import ACTIVITY, content_hash, key_hash
+from landing.keys import add_keys, batches_with, is_in
 from landing.reasons import LandingError
 from landing.schema import stored_columns
 from landing.tabular import quote
@@ -35,7 +36,6 @@ class Counts:
     rejected: int = 0
 
 
-MAX_LISTED = 200  # batches listed one by one
 _NEW_CONTESTED = "create or replace temp table contested as"
 
 
@@ -152,12 +152,13 @@ class FileRows:
                 {self.batch}::bigint as _batch,
             from staged where is_ok
         """
-        # of the old rows two columns are read, of which one is the same for a whole file
+        keys = "select _key_hash from staged where is_ok"
+        near = batches_with(self.connection, name, keys)
         self.connection.execute(
             f"""
             create or replace temp table met as
             select distinct _key_hash, _batch from raw.{name}
-            where _key_hash in (select _key_hash from staged where is_ok)
+            where {is_in(near)} and _key_hash in ({keys})
             union all
             select _key_hash, null from staged where is_ok group by _key_hash having count(*) > 1
             """
@@ -171,8 +172,11 @@ class FileRows:
             into = "insert into contested" if self._is_contested else _NEW_CONTESTED
             self.connection.execute(f"{into} {rows} and _key_hash in (select _key_hash from met)")
             self._is_contested = True
-            rows += " and _key_hash not in (select _key_hash from met)"
+            alone = " and _key_hash not in (select _key_hash from met)"
+            rows += alone
+            keys += alone
         self.connection.execute(f"insert into raw.{name} {rows}")
+        add_keys(self.connection, name, keys, self.batch)
 
     def _take_stock(self) -> None:
         """Note how many rows the slice has, which days and agents."""
@@ -261,6 +265,11 @@ class FileRows:
                 self._settle_versions()
             else:
                 self._settle_ids()
+            settled = f"""
+                select _key_hash from raw.{name}
+                where _batch = {self.batch} and _key_hash in (select _key_hash from contested)
+            """
+            add_keys(self.connection, name, settled, self.batch)
         if self.counts.duplicates:
             self.connection.execute(
                 "insert into raw.duplicate_records values (?, ?, ?, ?)",
@@ -313,10 +322,7 @@ class FileRows:
 
         This batch counts too: a later slice may have brought, alone, what waits already.
         """
-        batches = sorted({*self._met_batches, self.batch})
-        if len(batches) > MAX_LISTED:
-            return f"_batch between {batches[0]} and {batches[-1]}"
-        return f"_batch in ({', '.join(map(str, batches))})"
+        return is_in({*self._met_batches, self.batch})
 
     def _settle_versions(self) -> None:
         """Entities: every content of a key is a version; copies are left out."""

@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from benchmarks.steady import fill_history, write_day
-from dagster_project.audits import account_for_every_line
+from dagster_project.audits import account_for_every_line, find_landed_twice
+from dagster_project.warehouse import ENVIRONMENTS
 from landing import land
 from landing.contract import TABLES
 
@@ -92,3 +93,55 @@ def test_a_history_that_a_benchmark_fills_in_is_as_landing_leaves_one(
     assert all(file.status == "landed" and not file.rejected for file in report.files)
     findings = account_for_every_line(connection, list(TABLES))
     assert {finding.table for finding in findings if not finding.is_passed} == set()
+
+
+def all_is_well(connection: duckdb.DuckDBPyConnection, batch: int) -> None:
+    for name in ENVIRONMENTS:
+        connection.execute(
+            f"create schema if not exists {name}_state;"
+            f"create or replace table {name}_state.build as select {batch} as checked_batch"
+        )
+
+
+ONE_OF_BATCH_1 = "select {} from {}.auth_events where _batch = 1"
+
+
+@pytest.mark.parametrize(
+    ("faults", "wrong"),
+    [
+        (
+            # as if landing had not found the one that was there
+            [
+                f"update raw.auth_events set id = ({ONE_OF_BATCH_1.format('id', 'raw')}),"
+                f" _key_hash = ({ONE_OF_BATCH_1.format('_key_hash', 'raw')}) where _batch = 2",
+                f"update keys.auth_events set key_bits ="
+                f" ({ONE_OF_BATCH_1.format('key_bits', 'keys')}) where _batch = 2",
+            ],
+            {"ids_twice": 1, "rows_without_key": 0},
+        ),
+        (
+            ["delete from keys.auth_events where _batch = 2"],
+            {"ids_twice": 0, "rows_without_key": 1},
+        ),
+    ],
+)
+def test_an_id_that_landed_before_is_found(
+    connection: duckdb.DuckDBPyConnection,
+    tmp_path: Path,
+    faults: list[str],
+    wrong: dict[str, int],
+) -> None:
+    land_file(connection, tmp_path, login("10:00"))
+    (unasked,) = find_landed_twice(connection, ["auth_events"])
+    assert unasked.is_passed
+    assert not unasked.numbers
+    all_is_well(connection, 1)
+    land_file(connection, tmp_path, login("10:00").replace("evt_1", "evt_2"))
+    (finding,) = find_landed_twice(connection, ["auth_events"])
+    assert finding.is_passed
+    assert finding.numbers == {"landed_rows": 1, "ids_twice": 0, "rows_without_key": 0}
+    for fault in faults:
+        connection.execute(fault)
+    (finding,) = find_landed_twice(connection, ["auth_events"])
+    assert not finding.is_passed
+    assert finding.numbers == {"landed_rows": 1, **wrong}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from dagster_project import catalog, dbt_runner
 from dagster_project.definitions import defs
 from dagster_project.defs import schedules
-from dagster_project.defs.checks import EVERY_LINE, STAGED, wall
+from dagster_project.defs.checks import EVERY_LINE, ONCE, STAGED, wall
 from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from landing import TABLES
 from landing.schema import BOOKKEEPING, KEPT, KEYS, RECEIPTS
@@ -124,6 +124,7 @@ def test_every_mart_has_a_test_of_its_own_and_the_wall(
 def test_every_record_table_is_reconciled(checks: dict[tuple[str, ...], set[str]]) -> None:
     for table in TABLES:
         assert EVERY_LINE in checks["raw", table]
+        assert (ONCE in checks["raw", table]) == (TABLES[table].family != "entity")
     for name in ENVIRONMENTS:
         assert STAGED in checks[f"{name}_staging", "stg_auth_events"]
         assert STAGED not in checks[f"{name}_staging", "stg_users"]
@@ -140,7 +141,7 @@ def test_every_dbt_data_test_is_a_check(
 
 def test_what_python_checks_blocks(definitions: dg.Definitions) -> None:
     graph = definitions.resolve_asset_graph()
-    ours = {EVERY_LINE, STAGED, *map(wall, ENVIRONMENTS)}
+    ours = {EVERY_LINE, ONCE, STAGED, *map(wall, ENVIRONMENTS)}
     nodes = [graph.get(key) for key in graph.asset_check_keys if key.name in ours]
     assert nodes
     assert all(node.blocking for node in nodes)

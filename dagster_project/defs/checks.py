@@ -16,6 +16,7 @@ from dagster_project.warehouse import ENVIRONMENTS, Warehouse
 from landing import TABLES
 
 EVERY_LINE = "every_line_is_accounted_for"
+ONCE = "no_id_landed_twice"
 STAGED = "staged_rows_equal_raw_rows"
 
 
@@ -59,14 +60,20 @@ def selected(
 
 
 def ledger_checks(tables: list[str]) -> dg.AssetChecksDefinition:
-    """One check a raw record table: ledger, raw rows and rejected lines agree."""
-    description = (
+    """Of each raw record table: ledger, raw rows and rejected lines agree, no id is there twice."""
+    lines = (
         "Lines read = accepted + duplicates + conflicts + rejected, for every file; rows ="
         " accepted less those displaced by a copy received earlier."
     )
 
+    once = "No event landed since the last publication has the id of one that landed before."
+    events = [table for table in tables if TABLES[table].family != "entity"]
+
     @dg.multi_asset_check(
-        specs=[spec(EVERY_LINE, "raw", table, description) for table in tables],
+        specs=[
+            *(spec(EVERY_LINE, "raw", table, lines) for table in tables),
+            *(spec(ONCE, "raw", table, once) for table in events),
+        ],
         name="reconcile_ledger",
         can_subset=True,
         pool=WRITER_POOL,
@@ -75,8 +82,10 @@ def ledger_checks(tables: list[str]) -> dg.AssetChecksDefinition:
         context: dg.AssetCheckExecutionContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> Iterator[dg.AssetCheckResult]:
         with retried_when_busy(), warehouse.connect() as connection:
-            findings = audits.account_for_every_line(connection, tables)
-        yield from selected(context, results(EVERY_LINE, "raw", findings))
+            accounted = audits.account_for_every_line(connection, tables)
+            apart = audits.find_landed_twice(connection, events)
+        yield from selected(context, results(EVERY_LINE, "raw", accounted))
+        yield from selected(context, results(ONCE, "raw", apart))
 
     return reconcile_ledger
 

@@ -116,27 +116,9 @@
 {%- endmacro %}
 
 {#-
-    `where` of a test on staged events: those whose key hash in the raw table is that of another
-    row too, one of which landed since every test was last well. The environment is part of the
-    key that is hashed.
+    `where` of a test on staged events: those that landed since every test was last well, after a
+    full refresh all of them.
 -#}
-{% macro where_met(table_name) -%}
-    {%- set landed = source('raw', table_name) -%}
-    {%- if not flags.FULL_REFRESH -%}
-    where (workspace_id, event_id) in (
-        select workspace_id, id
-        from {{ landed }}
-        where _key_hash in (
-            select _key_hash
-            from {{ landed }}
-            where _key_hash in (
-                select _key_hash
-                from {{ landed }}
-                where _batch > (select checked_batch from {{ build_state() }})
-            )
-            group by _key_hash
-            having count(*) > 1
-        )
-    )
-    {%- endif -%}
+{% macro where_landed_not_checked() -%}
+    where _batch > (select checked_batch from {{ build_state() }})
 {%- endmacro %}

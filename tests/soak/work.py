@@ -22,6 +22,7 @@ from dagster_project import builds, erasures, rewriting, snapshots
 from dagster_project.audits import account_for_every_line
 from dagster_project.warehouse import Warehouse
 from landing import TABLES, create_raw_schema, land
+from landing.keys import count_unnamed
 from tests.landing_cases import entity, event, write
 from tests.published import build, inputs_at, open_home, publish, read_events
 
@@ -111,7 +112,9 @@ def faults(at: Warehouse) -> list[str]:
     """What must never be, after an ordinary run."""
     with at.connect() as connection:
         findings = account_for_every_line(connection, sorted(TABLES))
+        unnamed = {name: count_unnamed(connection, name, 0)[1] for name in TABLES}
     broken = [f"{one.table}: {dict(one.numbers)}" for one in findings if not one.is_passed]
+    broken += [f"keys.{name} lacks {count} rows" for name, count in unnamed.items() if count]
     for path in sorted(at.home.rglob("*")):
         if path.is_file() and not path.is_symlink() and ERASED.encode() in path.read_bytes():
             broken.append(f"{path.relative_to(at.home)} names the erased user")

@@ -5,14 +5,13 @@
     `day` names the model's date column of a big table: then a build of changes looks at the days
     that changed since all was last well, by the log `changed_in` where the model has one of its
     own.
-    `landed_in` names the raw table of staged events: two of one id may lie any time apart, so a
-    build of changes asks for ids that landed since all was last well and that met another one, by
-    the 8 bytes that landing finds them by (40 million events: 0.2 s of CPU, and 25 by their ids).
-    A full refresh asks the ids themselves.
+    `by_batch` is of staged events: two of one id may lie any time apart, so a build of changes
+    compares what landed since all was last well with itself, and the audit of the raw tables
+    (no_id_landed_twice) compares it with what landed before, once for both environments.
 -#}
 
 {% test key_is_unique(
-    model, columns, never_null=[], day=none, changed_in=none, landed_in=none
+    model, columns, never_null=[], day=none, changed_in=none, by_batch=false
 ) %}
 
 select
@@ -23,7 +22,7 @@ select
     count(*) as row_count
 from {{ model }}
 {{ where_not_checked(day, changed_in) }}
-{{ where_met(landed_in) if landed_in }}
+{{ where_landed_not_checked() if by_batch }}
 group by {{ columns | join(', ') }}
 having
     count(*) > 1

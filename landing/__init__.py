@@ -3,7 +3,7 @@
 `land(connection, folder, run_id=…, clock=…)` is the door; `create_raw_schema(connection)` makes
 the empty tables; `discover(folder)` lists what a landing would look at. What is promised stands in
 the landing contract; the modules, in the order of the data: discover → ledger → prescan → tabular →
-fastpath / examine → store.
+fastpath / examine → keys → store.
 """
 
 from landing.contract import TABLES, Table

@@ -111,10 +111,11 @@ def find_landed_twice(
 ) -> list[Finding]:
     """No id of an event that landed since everything was last well is in an earlier batch.
 
-    Finds them as landing does, by `keys`, which must name every row that landed since. After a
-    full refresh nothing is asked here: then a test of staging compares all ids.
+    Finds them as landing does, by `keys`, which must name every row that landed since. Of an
+    environment that was refreshed in full nothing is asked here: a test of its staging compares all
+    ids.
     """
-    since = _checked_in_both(connection)
+    since = _checked_by_changes(connection)
     findings = []
     for table in tables:
         if since == 0:
@@ -123,34 +124,34 @@ def find_landed_twice(
         landed = f"select _key_hash from raw.{table} where _batch > {since}"
         rows, unnamed = count_unnamed(connection, table, since)
         near = batches_with(connection, table, landed, up_to=since)
-        twice = near and _single(
+        twice = _single(
             connection,
             f"""
             select count(*)
             from raw.{table} as newer
-            inner join raw.{table} as older using ({", ".join(TABLES[table].key)})
-            where newer._batch > {since} and older._batch <= {since}
-                and older.{is_in(near)} and older._key_hash in ({landed})
+            inner join (
+                select * from raw.{table} where {is_in(near)} and _key_hash in ({landed})
+            ) as older using ({", ".join(TABLES[table].key)})
+            where newer._batch > {since}
             """,
         )
-        numbers = {"landed_rows": rows, "ids_twice": twice or 0, "rows_without_key": unnamed}
-        findings.append(Finding(table, not twice and unnamed == 0, numbers))
+        numbers = {"landed_rows": rows, "ids_twice": twice, "rows_without_key": unnamed}
+        findings.append(Finding(table, twice == unnamed == 0, numbers))
     return findings
 
 
-def _checked_in_both(connection: duckdb.DuckDBPyConnection) -> int:
-    """The batch up to which both environments were found well, 0 before that."""
-    built = connection.execute(
+def _checked_by_changes(connection: duckdb.DuckDBPyConnection) -> int:
+    """The batch up to which each environment that is not to be compared whole was found well.
+
+    0 when there is none. One that was never well, or was refreshed in full, says 0 of itself.
+    """
+    states = connection.execute(
         "select schema_name from duckdb_tables()"
         " where table_name = 'build' and schema_name in (select unnest(?))",
         [[f"{name}_state" for name in ENVIRONMENTS]],
     ).fetchall()
-    if len(built) < len(ENVIRONMENTS):
-        return 0
-    return min(
-        _single(connection, f"select checked_batch from {name}_state.build")
-        for name in ENVIRONMENTS
-    )
+    batches = [_single(connection, f"select checked_batch from {name}.build") for (name,) in states]
+    return min(filter(None, batches), default=0)
 
 
 def compare_staged_with_raw(

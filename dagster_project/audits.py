@@ -5,13 +5,14 @@ environments. Does not belong here: what one model can state of itself (dbt test
 from a verdict (defs/checks.py, builds.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from types import MappingProxyType
 
 import duckdb
 
-from dagster_project.parts import DailyMart
+from dagster_project.parts import DailyMart, read_changed_days
 from dagster_project.warehouse import ENVIRONMENTS
 from landing import TABLES
 from landing.keys import batches_with, count_unnamed, is_in
@@ -204,8 +205,12 @@ def find_strangers(
     days are looked at that changed since everything was last well.
     """
     findings = []
+    checked = _single(connection, f"select checked_batch from {environment}_state.build")
     for mart in marts:
-        condition = _not_checked(by_day[mart], environment) if mart in by_day else "true"
+        condition = "true"
+        if mart in by_day:
+            changed = read_changed_days(connection, environment, by_day[mart], checked)
+            condition = _is_of(by_day[mart].day, changed)
         rows, strangers = connection.execute(
             f"""
             select count(*), count(*) filter (environment is distinct from ?)
@@ -218,14 +223,14 @@ def find_strangers(
     return findings
 
 
-def _not_checked(mart: DailyMart, environment: str) -> str:
-    table = f"and source_table = '{mart.source_table}'" if mart.source_table else ""
-    return f"""
-        {mart.day} in (
-            select activity_date from {environment}_intermediate.{mart.changed_in}
-            where _batch > (select checked_batch from {environment}_state.build) {table}
-        )
+def _is_of(day: str, days: Collection[date]) -> str:
+    """SQL that is true of rows of some days.
+
+    By name, because DuckDB does not look for the days of a subquery below the joins of a view: four
+    days of fct_membership_changes, of 850,000 rows by 300 days, took 0.7 s in place of 0.05.
     """
+    listed = ", ".join(f"date '{one}'" for one in sorted(days))
+    return f"{day} in ({listed})" if days else "false"
 
 
 def _counts(

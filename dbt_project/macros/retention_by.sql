@@ -1,9 +1,9 @@
 {#-
     fct_retention_*: cohorts by week and month. Made anew as a whole, because one more active day of
-    a user can change every cell of their cohort, and a first day that moves two cohorts: weeks and
-    months together take 0.2 s of CPU for 8 million demo events (244,000 active user-days), 1.5 s
-    for ten times as many. A table of user-weeks, kept by the weeks that changed, would save at most
-    the 0.6 s of these in which days become weeks.
+    a user can change every cell of their cohort, and a first day that moves two cohorts. Who was
+    active in which week is kept, by the weeks that changed: of 3.9 million active user-days in 300
+    days, weeks take 1.7 s of CPU where they are counted from days 3.3, and months 0.6 in place of
+    1.6.
 -#}
 
 {% macro retention_by(grain) %}
@@ -18,12 +18,16 @@ int_intervals_covered as (
 
 lives as (
     select
-        scope_key,
-        user_key,
-        min(interval_start_date) as cohort_start_date,
-        max(interval_start_date) as last_start_date
-    from user_intervals
-    group by scope_key, user_key
+        scopes.scope_key,
+        int_users_started.user_key,
+        {{ interval_of(grain, 'int_users_started.first_active_date') }} as cohort_start_date,
+        {{ interval_of(grain, 'int_users_started.last_active_date') }} as last_start_date
+    from int_users_started
+    inner join scopes
+        on
+            int_users_started.scope = scopes.scope
+            and int_users_started.workspace_id = scopes.workspace_id
+            and int_users_started.project_id is not distinct from scopes.project_id
 ),
 
 counted as (

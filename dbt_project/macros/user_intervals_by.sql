@@ -7,12 +7,6 @@
 -#}
 
 {% macro user_intervals_by(grain, list=none) %}
-int_active_user_days_counted as (
-    select * from {{ ref('int_active_user_days_counted') }}
-    where true
-    {{ and_listed(interval_of(grain, 'activity_date'), list, 'interval_start_date') if list }}
-),
-
 int_users_started as (
     select * from {{ ref('int_users_started') }}
 ),
@@ -28,6 +22,14 @@ scopes as (
         min(first_active_date) as first_active_date
     from int_users_started
     group by scope, workspace_id, project_id
+),
+
+{%- if grain == 'day' %}
+
+int_active_user_days_counted as (
+    select * from {{ ref('int_active_user_days_counted') }}
+    where true
+    {{ and_listed('activity_date', list, 'interval_start_date') if list }}
 ),
 
 place_scopes as (
@@ -47,12 +49,34 @@ user_intervals as (
     select distinct
         place_scopes.scope_key,
         int_active_user_days_counted.user_key,
-        {{ interval_of(grain, 'int_active_user_days_counted.activity_date') }}
-            as interval_start_date
+        int_active_user_days_counted.activity_date as interval_start_date
     from int_active_user_days_counted
     inner join place_scopes
         on
             int_active_user_days_counted.workspace_id = place_scopes.workspace_id
             and int_active_user_days_counted.project_id = place_scopes.project_id
 )
+
+{%- else %}
+
+int_user_intervals_collected as (
+    select * from {{ ref('int_user_intervals_collected') }}
+    where grain = '{{ grain }}'
+    {{ and_listed('interval_start_date', list, 'interval_start_date') if list }}
+),
+
+user_intervals as (
+    select
+        scopes.scope_key,
+        int_user_intervals_collected.user_key,
+        int_user_intervals_collected.interval_start_date
+    from int_user_intervals_collected
+    inner join scopes
+        on
+            int_user_intervals_collected.scope = scopes.scope
+            and int_user_intervals_collected.workspace_id = scopes.workspace_id
+            and int_user_intervals_collected.project_id is not distinct from scopes.project_id
+)
+
+{%- endif %}
 {%- endmacro %}

